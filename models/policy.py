@@ -1,0 +1,217 @@
+"""The compiled policy: everything the edge must know to judge a request, made when a policy arrives.
+
+It holds digests and rules but no secret: target secrets come to the edge as leases. A proxy that cannot be
+compiled becomes a `BrokenProxy`, refused with 503, and never takes the others down with it (invariant 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from models.errors import ConfigurationError
+from models.fields import RANGE_AND_CODING, REQUEST_DROPPED
+from models.limits import Limit, request_limits
+from models.ratelimit_fields import policy_field, status_template
+from models.resources import Client, Credential, Proxy, Target
+from models.rules import Scope, compile_scope
+from models.secret import Secret
+from models.verifiers import Accepted, CallerVerifier
+
+Scopes = tuple[Scope, Scope, Scope, Scope]
+"""In the order proxyCredential, targetCredential, proxy, target."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledTarget:
+    """Where a proxy sends to. authority: as it goes in `Host`; base_path: without a trailing slash."""
+
+    id: str
+    scheme: str
+    host: str
+    port: int
+    authority: bytes
+    base_path: bytes
+    strict_path: bool
+    cookies: bool
+    timeout: float
+    connections: int
+    ca: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledProxy:
+    """One proxy, ready to judge.
+
+    request_dropped: names of request fields that never reach the target. lane: the key of its connections
+    (client, target, scheme, host, port, CA). scrub: full, headers or off. limit_policy, limit_status: its RateLimit fields, as templates.
+    """
+
+    id: str
+    client_id: str
+    region: str
+    active: bool
+    callers: CallerVerifier
+    scopes: Mapping[str, Scopes]
+    target: CompiledTarget
+    target_credential_id: str
+    limits: tuple[Limit, ...]
+    limit_policy: bytes
+    limit_status: bytes
+    lane: tuple[str, str, str, str, int, str | None]
+    record_drops: bool
+    request_dropped: frozenset[bytes]
+    scrub: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenProxy:
+    """A proxy that could not be compiled. reason: for the operator's log only."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPolicy:
+    """All proxies of one region at one revision, found by id or alias."""
+
+    revision: int
+    region: str
+    proxies: Mapping[bytes, CompiledProxy | BrokenProxy]
+    broken: tuple[BrokenProxy, ...] = field(default=())
+
+    @classmethod
+    def empty(cls, region: str) -> CompiledPolicy:
+        """A policy without any proxy."""
+        return cls(0, region, {})
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySources:
+    """What a policy is compiled from. accepted: how each proxy credential is verified, by credential id."""
+
+    revision: int
+    region: str
+    clients: Iterable[Client]
+    credentials: Iterable[Credential]
+    targets: Iterable[Target]
+    proxies: Iterable[Proxy]
+    accepted: Mapping[str, Accepted]
+    pepper: Secret
+
+
+def compile_policy(sources: PolicySources) -> CompiledPolicy:
+    """Compiles every proxy of a region; one that fails is kept as BrokenProxy under its id and alias."""
+    credentials = {one.id: one for one in sources.credentials}
+    targets = {one.id: one for one in sources.targets}
+    scopes = _ScopeCache()
+    proxies: dict[bytes, CompiledProxy | BrokenProxy] = {}
+    broken = []
+    for proxy in sources.proxies:
+        compiled: CompiledProxy | BrokenProxy
+        try:
+            compiled = _compile_proxy(proxy, credentials, targets, sources, scopes)
+        except (ConfigurationError, KeyError) as error:
+            compiled = BrokenProxy(proxy.id, str(error))
+            broken.append(compiled)
+        proxies[proxy.id.encode()] = compiled
+        if proxy.alias is not None:
+            proxies[proxy.alias.encode()] = compiled
+    return CompiledPolicy(sources.revision, sources.region, proxies, tuple(broken))
+
+
+class _ScopeCache:
+    """Scopes are shared: a target's rules are compiled once for all its proxies."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str], Scope] = {}
+
+    def get(self, name: str, owner: str, make: Callable[[], Scope]) -> Scope:
+        scope = self._made.get((name, owner))
+        if scope is None:
+            scope = self._made[name, owner] = make()
+        return scope
+
+
+def _compile_proxy(
+    proxy: Proxy,
+    credentials: Mapping[str, Credential],
+    targets: Mapping[str, Target],
+    sources: PolicySources,
+    cache: _ScopeCache,
+) -> CompiledProxy:
+    target = targets[proxy.target_id]
+    sender = credentials[proxy.target_credential_id]
+    callers = CallerVerifier((sources.accepted[one] for one in proxy.proxy_credential_ids), sources.pepper)
+    sender_scope = cache.get(
+        "targetCredential",
+        sender.id,
+        lambda: compile_scope("targetCredential", sender.rules, sender.default_rule_effect),
+    )
+    proxy_scope = compile_scope("proxy", proxy.rules, proxy.default_rule_effect)
+    target_scope = cache.get(
+        "target", target.id, lambda: compile_scope("target", target.rules, target.default_rule_effect)
+    )
+    scopes: dict[str, Scopes] = {}
+    for credential_id in proxy.proxy_credential_ids:
+        caller = credentials[credential_id]
+        caller_scope = cache.get(
+            "proxyCredential",
+            caller.id,
+            lambda caller=caller: compile_scope(  # type: ignore[misc]  # mypy cannot type a default-bound lambda
+                "proxyCredential", caller.rules, caller.default_rule_effect
+            ),
+        )
+        scopes[credential_id] = (caller_scope, sender_scope, proxy_scope, target_scope)
+    limits = request_limits(proxy.id, proxy.max_requests_per_minute, proxy.max_requests_per_day)
+    compiled_target = compile_target(target)
+    dropped = REQUEST_DROPPED | callers.strip_headers
+    # Without a secret there is nothing to look for, and ranges and compression stay possible.
+    scrub = "off" if sender.auth_type == "none" else target.scrub
+    if scrub == "full":
+        dropped |= RANGE_AND_CODING
+    if not compiled_target.cookies:
+        dropped |= {b"cookie"}
+    return CompiledProxy(
+        id=proxy.id,
+        client_id=proxy.client_id,
+        region=sources.region,
+        active=proxy.active,
+        callers=callers,
+        scopes=scopes,
+        target=compiled_target,
+        target_credential_id=sender.id,
+        limits=limits,
+        limit_policy=policy_field(limits),
+        limit_status=status_template(limits),
+        lane=(
+            proxy.client_id,
+            target.id,
+            compiled_target.scheme,
+            compiled_target.host,
+            compiled_target.port,
+            compiled_target.ca,
+        ),
+        record_drops=proxy.record_policy == "drop",
+        request_dropped=dropped,
+        scrub=scrub,
+    )
+
+
+def compile_target(target: Target) -> CompiledTarget:
+    """The parts of a target that the hot path needs, as bytes and plain numbers."""
+    base = target.base_url
+    return CompiledTarget(
+        id=target.id,
+        scheme=base.scheme,
+        host=base.host,
+        port=base.port,
+        authority=base.authority.encode(),
+        base_path=base.path.rstrip("/").encode(),
+        strict_path=target.path_strict,
+        cookies=target.cookies,
+        timeout=target.timeout_ms / 1000,
+        connections=target.connections,
+        ca=target.ca,
+    )
