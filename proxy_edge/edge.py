@@ -1,0 +1,129 @@
+"""What one worker's connections and exchanges share: policy, leases, pool, permits, recorder, clocks.
+
+It is put together once by the worker and only `apply` changes what is enforced. It never reads a file, an
+environment variable or a socket itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import orjson
+
+from models.clock import Clock
+from models.ids import RequestIds
+from models.policy import CompiledPolicy
+from proxy_edge.answers import Answers
+from proxy_edge.permits import PermitSource
+from proxy_edge.records.recorder import Recorder
+from proxy_edge.settings import EdgeSettings
+from proxy_edge.stats import Stats
+from proxy_edge.steps.forward import Forwarding
+from proxy_edge.steps.lease import LeaseTable
+from proxy_edge.upstream.pool import Pool
+
+
+class Connection(Protocol):
+    """A caller's connection as the ticker sees it."""
+
+    deadline: float
+
+    def deadline_passed(self) -> None:
+        """Its deadline lies in the past."""
+        ...
+
+    def drain(self) -> None:
+        """The edge stops."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """One revision as a policy source hands it over: what to enforce, and the leases to do it with."""
+
+    policy: CompiledPolicy
+    leases: LeaseTable
+
+
+class Edge:
+    """The state of one worker. now: seconds on the loop's clock, coarse, moved by `tick`."""
+
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        *,
+        clock: Clock,
+        now: Callable[[], float],
+        pool: Pool,
+        permits: PermitSource,
+        recorder: Recorder,
+        stats: Stats,
+        via_name: bytes,
+        region: str,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._now = now
+        self.now = now()
+        self.pool = pool
+        self.permits = permits
+        self.recorder = recorder
+        self.stats = stats
+        self.answers = Answers(settings.header_prefix)
+        self.forwarding = Forwarding(settings.header_prefix, via_name)
+        self.new_request_id = RequestIds()
+        self.clients: set[Connection] = set()
+        self.draining = False
+        self.policy = CompiledPolicy.empty(region)
+        self.leases: LeaseTable = {}
+        self.source_fault = ""
+        self._applied_at: float | None = None
+        self._reaped = self.now
+
+    def apply(self, bundle: Bundle) -> None:
+        """Enforces a new revision from the next request on; one in flight ends under the old one."""
+        self.policy, self.leases = bundle.policy, bundle.leases
+        self.source_fault = ""
+        self._applied_at = self._now()
+        self.stats.gauge("policy_revision", bundle.policy.revision)
+        self.stats.gauge("broken_proxies", len(bundle.policy.broken))
+
+    def tick(self, interval: float) -> None:
+        """Moves the coarse clock, ends what is overdue, closes what idled too long."""
+        now = self._now()
+        self.stats.gauge("loop_lag_us", int((now - self.now - interval) * 1e6))
+        self.now = now
+        for client in [client for client in self.clients if client.deadline < now]:
+            client.deadline_passed()
+        if now - self._reaped > 5:
+            self._reaped = now
+            self.pool.reap()
+        self.stats.gauge("connections", len(self.clients))
+        self.stats.gauge("record_depth", self.recorder.depth)
+
+    def drain(self) -> None:
+        """Stops keeping connections alive; those in use end with their answer."""
+        self.draining = True
+        for client in list(self.clients):
+            client.drain()
+
+    def page(self, path: bytes) -> tuple[int, bytes] | None:
+        """The edge's own pages: status and JSON body, or None when `path` is none of them."""
+        if path == b"/health":
+            return 200, b'{"status":"ok"}'
+        if path == b"/ready":
+            ready = self._applied_at is not None and not self.draining
+            body = {
+                "ready": ready,
+                "revision": self.policy.revision,
+                "ageSeconds": None if self._applied_at is None else round(self._now() - self._applied_at, 3),
+                "link": "file",
+                "spoolDepth": self.recorder.depth,
+                "region": self.policy.region,
+                "brokenProxies": [broken.id for broken in self.policy.broken],
+                "policyFault": self.source_fault or None,
+            }
+            return (200 if ready else 503), orjson.dumps(body)
+        return None

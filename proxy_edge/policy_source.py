@@ -1,0 +1,161 @@
+"""Where a worker's policy and leases come from: the interface, and the policy file behind it.
+
+A source hands over whole bundles; a fault keeps the last good one in force and is told apart. The file
+source reads files and the environment it was given, and nothing that a link will need to change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from models.clock import Clock
+from models.errors import ConfigurationError
+from models.policy import PolicySources, compile_policy
+from models.resources import ApiKeySecret, BearerSecret, Credential
+from models.secret import Secret
+from models.verifiers import Accepted, keyed_digest
+from proxy_edge.edge import Bundle
+from proxy_edge.policy_file import PolicyDocument, PolicyFileErrors, load_policy_file
+from proxy_edge.steps.lease import Injection
+
+_log = logging.getLogger("exeat.edge.policy")
+
+
+class PolicySource(Protocol):
+    """Delivers bundles to `apply` and faults to `fault`, in order, until stopped."""
+
+    def first(self) -> Bundle:
+        """The bundle to start with. Raises ConfigurationError when there is none."""
+        ...
+
+    async def follow(self, apply: Callable[[Bundle], None], fault: Callable[[str], None]) -> None:
+        """Runs until cancelled; calls `apply` for every later bundle."""
+        ...
+
+
+class FilePolicySource:
+    """A policy file and the secret files it names, looked at every `interval` seconds.
+
+    environment: where `{env: NAME}` looks. A file that cannot be used is logged with all its errors; what
+    was in force stays in force.
+    """
+
+    def __init__(
+        self, path: Path, environment: Mapping[str, str], clock: Clock, interval: float, pepper: Secret
+    ) -> None:
+        self._path = path
+        self._environment = environment
+        self._clock = clock
+        self._interval = interval
+        self._pepper = pepper
+        self._revision = 0
+        self._document: PolicyDocument | None = None
+        self._expiry: float = float("inf")
+        self._seen: tuple[tuple[int, int, int] | None, ...] = ()
+        self._watched: tuple[Path, ...] = (path.absolute(),)
+
+    def first(self) -> Bundle:
+        """Loads the file; raises PolicyFileErrors with every problem found."""
+        self._seen = self._signature()
+        return self._load()
+
+    async def follow(self, apply: Callable[[Bundle], None], fault: Callable[[str], None]) -> None:
+        """Watches until cancelled."""
+        while True:
+            await asyncio.sleep(self._interval)
+            seen = self._signature()
+            if seen == self._seen:
+                if self._clock.wall_ms() / 1000 >= self._expiry:
+                    apply(self._bundle())
+                continue
+            self._seen = seen
+            try:
+                bundle = self._load()
+            except ConfigurationError as error:
+                for one in getattr(error, "errors", (error,)):
+                    _log.error("policy file refused", extra={"fault": str(one)})
+                fault(str(error))
+            else:
+                apply(bundle)
+                _log.info("policy in force", extra={"revision": bundle.policy.revision})
+            # The set of files may have changed with what they say.
+            self._seen = self._signature()
+
+    def _load(self) -> Bundle:
+        try:
+            document = load_policy_file(self._path, self._environment)
+        except PolicyFileErrors as error:
+            self._watched = tuple(dict.fromkeys((*self._watched, *error.sources)))
+            raise
+        for warning in document.warnings:
+            _log.warning("policy file", extra={"warning": str(warning)})
+        self._watched = document.sources
+        self._document = document
+        return self._bundle()
+
+    def _bundle(self) -> Bundle:
+        """Compiles the document as of now: an expired credential opens nothing any more."""
+        document = self._document
+        if document is None:
+            raise ConfigurationError("was never loaded", file=str(self._path))
+        self._revision += 1
+        now = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC)
+        expiries = [one.expires_at for one in document.credentials if one.expires_at is not None]
+        self._expiry = min((one.timestamp() for one in expiries if one > now), default=float("inf"))
+        live = [one for one in document.credentials if one.expires_at is None or one.expires_at > now]
+        gone = {one.id: Accepted(one.id, one.auth_type, ()) for one in document.credentials}
+        policy = compile_policy(
+            PolicySources(
+                revision=self._revision,
+                region=document.region,
+                clients=document.clients,
+                credentials=document.credentials,
+                targets=document.targets,
+                proxies=document.proxies,
+                accepted=gone | {one.id: accepted(one, self._pepper) for one in live if one.type == "proxy"},
+                pepper=self._pepper,
+            )
+        )
+        for broken in policy.broken:
+            _log.error("proxy cannot be compiled", extra={"proxy": broken.id, "reason": broken.reason})
+        leases = {one.id: injection(one) for one in live if one.type == "target"}
+        return Bundle(policy, leases)
+
+    def _signature(self) -> tuple[tuple[int, int, int] | None, ...]:
+        return tuple(_stamp(path) for path in self._watched)
+
+
+def accepted(credential: Credential, pepper: Secret) -> Accepted:
+    """How a proxy credential is verified; its secret goes no further than this digest."""
+    secret = credential.secret
+    if isinstance(secret, ApiKeySecret):
+        digest = keyed_digest(secret.key.reveal(), pepper)
+        return Accepted(credential.id, "apiKey", (digest,), secret.location, secret.name, secret.prefix)
+    if isinstance(secret, BearerSecret):
+        digest = keyed_digest(secret.token.reveal(), pepper)
+        return Accepted(credential.id, "bearer", (digest,), prefix=secret.prefix)
+    raise ConfigurationError("has no secret to verify a caller with", field=credential.id)
+
+
+def injection(credential: Credential) -> Injection:
+    """What a target credential puts on a request."""
+    secret = credential.secret
+    if isinstance(secret, ApiKeySecret):
+        make = Injection.in_query if secret.location == "query" else Injection.in_header
+        return make(secret.name, secret.prefix, secret.key)
+    if isinstance(secret, BearerSecret):
+        return Injection.in_header("Authorization", secret.prefix, secret.token)
+    return Injection.nothing()
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size

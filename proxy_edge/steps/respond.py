@@ -1,0 +1,98 @@
+"""Step 10: the head that goes back to the caller, its framing, and what the scrub may do to the answer.
+
+An answer that cannot be searched for the injected secret goes nowhere (invariant 7). Interim answers never
+come here.
+"""
+
+from __future__ import annotations
+
+from models.errors import ScrubFailed
+from models.fields import BODY_DIGESTS, RESPONSE_DROPPED, connection_tokens
+from proxy_edge.scrub.forms import Forms
+
+Fields = list[tuple[bytes, bytes]]
+
+NO_BODY = 0
+LENGTH = 1
+CHUNKED = 2
+UNTIL_CLOSE = 3
+"""How the body is delimited towards the caller."""
+
+_KEEP_ALIVE = frozenset({b"keep-alive", b"close"})
+_OWN_LIMIT_FIELDS = frozenset({b"ratelimit", b"ratelimit-policy"})
+
+
+def check_scrub(status: int, headers: Fields) -> None:
+    """Raises ScrubFailed for an answer whose body the full scrub cannot read: partial or encoded."""
+    if status == 206:
+        raise ScrubFailed("partial content")
+    for name, value in headers:
+        if name == b"content-encoding" and value.lower() not in {b"identity", b""}:
+            raise ScrubFailed("content coding")
+
+
+def framing(
+    method: bytes, status: int, length: int | None, *, chunked: bool, minor: int
+) -> tuple[int, bytes]:
+    """How the body goes to the caller, and the framing line for the head (RFC 9112 section 6).
+
+    length, chunked: how the target framed it. minor: the caller's HTTP/1 minor version; 1.0 knows no chunks.
+    """
+    if method == b"HEAD" or status == 304:
+        return NO_BODY, b"" if length is None else b"content-length: %d\r\n" % length
+    if status == 204:
+        return NO_BODY, b""
+    if length is not None and not chunked:
+        return LENGTH, b"content-length: %d\r\n" % length
+    if minor == 0:
+        return UNTIL_CLOSE, b""
+    return CHUNKED, b"transfer-encoding: chunked\r\n"
+
+
+def response_head(
+    status: int,
+    reason: bytes,
+    headers: Fields,
+    *,
+    own_prefix: bytes,
+    own_limits: bool,
+    scrubbed: bool,
+    forms: Forms | None,
+) -> tuple[list[bytes], int]:
+    """Status line and the target's fields that may pass, as lines to which our own are added.
+
+    own_prefix: names we set ourselves; own_limits: our RateLimit fields replace the target's; scrubbed: the
+    body was rewritten, so what describes its bytes is dropped; forms: what to mask in names and values, or
+    None. Returns the lines and how many masks were applied.
+    """
+    nominated: frozenset[bytes] = frozenset()
+    for name, value in headers:
+        if name == b"connection" and value.lower() not in _KEEP_ALIVE:
+            nominated |= connection_tokens(value)
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason)]
+    for name, value in headers:
+        if name in RESPONSE_DROPPED or name in nominated or name.startswith(own_prefix):
+            continue
+        if (scrubbed and name in BODY_DIGESTS) or (own_limits and name in _OWN_LIMIT_FIELDS):
+            continue
+        lines.append(b"%b: %b\r\n" % (name, value))
+    masks = 0
+    if forms is not None and forms.found(b"".join(lines)):
+        lines, masks = _masked(status, reason, headers, lines, forms)
+    return lines, masks
+
+
+def _masked(
+    status: int, reason: bytes, headers: Fields, lines: list[bytes], forms: Forms
+) -> tuple[list[bytes], int]:
+    """The same lines with every form of the secret masked, piece by piece, so that framing survives."""
+    masked_reason, masks = forms.mask(reason)
+    out = [b"HTTP/1.1 %d %b\r\n" % (status, masked_reason)]
+    passed = frozenset(lines[1:])
+    for name, value in headers:
+        if b"%b: %b\r\n" % (name, value) in passed:
+            masked_name, in_name = forms.mask(name)
+            masked_value, in_value = forms.mask(value)
+            masks += in_name + in_value
+            out.append(b"%b: %b\r\n" % (masked_name, masked_value))
+    return out, masks

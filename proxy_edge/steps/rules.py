@@ -1,0 +1,22 @@
+"""Step 5: the four scopes judge the head of a request; all must allow.
+
+A denial is raised here with the scope and rule that made it; the whole decision is kept for the record.
+"""
+
+from __future__ import annotations
+
+from models.errors import RuleDenied
+from models.policy import CompiledProxy
+from models.request import CanonicalRequest
+from models.rules import Decision, judge
+
+
+def decide(proxy: CompiledProxy, credential_id: str, request: CanonicalRequest) -> Decision:
+    """The decision of all four scopes, as the record has it. Never raises for a denial."""
+    return judge(proxy.scopes[credential_id], request)
+
+
+def enforce(decision: Decision) -> None:
+    """Raises RuleDenied when a scope denied."""
+    if decision.effect != "allow":
+        raise RuleDenied(*decision.first_denial())

@@ -1,0 +1,1 @@
+"""Connections to targets: one protocol object per connection, and the pool that keeps idle ones."""

@@ -1,0 +1,180 @@
+"""One worker process: puts the edge together, lets Sanic serve it on the inherited socket, drains on stop.
+
+It is single-threaded but for the record sink and the resolver. It accepts only once it has a policy, and it
+must never write plaintext of a secret anywhere but into a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from sanic import HTTPResponse, Request, Sanic
+from sanic.response import raw
+
+from models.clock import SystemClock
+from models.egress import EgressAllow, EgressPolicy
+from models.errors import ConfigurationError
+from models.secret import Secret
+from proxy_edge import edge_name
+from proxy_edge.dialler import Dialler
+from proxy_edge.door import Door
+from proxy_edge.edge import Edge
+from proxy_edge.permits import SharedPermits
+from proxy_edge.policy_source import FilePolicySource, PolicySource
+from proxy_edge.records.recorder import Recorder
+from proxy_edge.records.recovery import adopt
+from proxy_edge.records.sink import NdjsonSink
+from proxy_edge.settings import EdgeSettings, environment
+from proxy_edge.stats import Stats
+from proxy_edge.tasks import spawn
+from proxy_edge.upstream.pool import Pool
+
+TICK_SECONDS = 0.1
+_PEPPER_BYTES = 32
+
+
+class EdgeLoop(uvloop.Loop):
+    """uvloop that remembers its servers, so that a drain can stop accepting first.
+
+    Sanic closes its server only after `before_server_stop` has run, which is where we drain.
+    """
+
+    servers: list[asyncio.AbstractServer]
+
+    async def create_server(  # type: ignore[override]  # passes on whatever Sanic passes
+        self, *args: Any, **kwargs: Any
+    ) -> asyncio.AbstractServer:
+        """As uvloop's; the server is kept."""
+        server: asyncio.AbstractServer = await super().create_server(*args, **kwargs)
+        self.servers = [*getattr(self, "servers", ()), server]
+        return server
+
+
+class _EdgeLoopPolicy(asyncio.DefaultEventLoopPolicy):
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        return EdgeLoop()
+
+
+def run_worker(settings: EdgeSettings, index: int, sock: socket.socket, ready: Callable[[], None]) -> None:
+    """Serves on `sock` until SIGTERM has drained it. `ready` is called once connections are accepted.
+
+    index: 0 to workers - 1. Raises ConfigurationError when the policy cannot be used at the first start.
+    """
+    if settings.policy is None:
+        raise ConfigurationError("is required: this edge takes its policy from a file", field="EXEAT_POLICY")
+    clock = SystemClock()
+    source = FilePolicySource(
+        settings.policy,
+        environment(),
+        clock,
+        settings.policy_poll_seconds,
+        Secret(os.urandom(_PEPPER_BYTES)),
+    )
+    bundle = source.first()  # before anything is opened: an unusable file must not leave traces
+    asyncio.set_event_loop_policy(_EdgeLoopPolicy())
+    app: Sanic[Any, Any] = Sanic(f"exeat-edge-{index}", configure_logging=False)
+    app.config.update(
+        ACCESS_LOG=False,
+        AUTO_EXTEND=False,
+        KEEP_ALIVE=False,
+        GRACEFUL_SHUTDOWN_TIMEOUT=1.0,
+        MOTD=False,
+        USE_UVLOOP=False,  # the loop policy above does it, with servers remembered
+    )
+
+    async def start(app: Sanic[Any, Any]) -> None:
+        edge = await _assemble(settings, index, sock, clock)
+        edge.apply(bundle)
+        app.ctx.edge = edge
+        app.ctx.tasks = [
+            spawn("tick", _tick(edge)),
+            spawn("policy", _follow(source, edge)),
+        ]
+        edge.recorder.start()
+        gc.collect()
+        gc.freeze()  # what exists now lives as long as the worker: collections need not look at it
+
+    async def announce(_app: Sanic[Any, Any]) -> None:
+        ready()
+
+    async def stop(app: Sanic[Any, Any]) -> None:
+        edge: Edge = app.ctx.edge
+        for server in getattr(asyncio.get_running_loop(), "servers", ()):
+            server.close()
+        await _drain(edge)
+        for task in app.ctx.tasks:
+            task.cancel()
+        edge.pool.close()
+        await edge.recorder.stop()
+        edge.stats.close()
+
+    app.before_server_start(start)
+    app.after_server_start(announce)
+    app.before_server_stop(stop)
+    app.add_route(_metrics, "/metrics", methods=["GET", "HEAD"])
+    ssl = None
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        ssl = {"cert": str(settings.tls_certificate), "key": str(settings.tls_key)}
+    app.run(
+        sock=sock, protocol=Door, single_process=True, access_log=False, motd=False, ssl=ssl, backlog=4096
+    )
+
+
+async def _assemble(settings: EdgeSettings, index: int, sock: socket.socket, clock: SystemClock) -> Edge:
+    loop = asyncio.get_running_loop()
+    address, port = sock.getsockname()[:2]
+    egress = EgressPolicy(EgressAllow.parse(settings.egress_allow), [(address, port)])
+    dialler = Dialler(egress, clock=loop.time, connect_timeout=settings.connect_seconds)
+    run = settings.home / "run"
+    ring, leftovers = adopt(settings.home / "ring", index, slots=settings.record_slots)
+    recorder = Recorder(ring, NdjsonSink(records_file(settings.home)), leftovers)
+    return Edge(
+        settings,
+        clock=clock,
+        now=loop.time,
+        pool=Pool(dialler, loop.time, settings.target_keepalive_seconds),
+        permits=SharedPermits(run / "limits.mmap", settings.workers),
+        recorder=recorder,
+        stats=Stats(run / "stats.mmap", index, settings.workers, loop.time),
+        via_name=edge_name.load(run / "edge.name").encode(),
+        region=settings.region,
+    )
+
+
+def records_file(home: Path) -> Path:
+    """Where the local sink writes request records, one JSON object a line."""
+    return home / "records" / "requests.ndjson"
+
+
+async def _tick(edge: Edge) -> None:
+    while True:
+        await asyncio.sleep(TICK_SECONDS)
+        edge.tick(TICK_SECONDS)
+
+
+async def _follow(source: PolicySource, edge: Edge) -> None:
+    def fault(text: str) -> None:
+        edge.source_fault = text
+
+    await source.follow(edge.apply, fault)
+
+
+async def _drain(edge: Edge) -> None:
+    """Waits for requests in flight, at most `drain_seconds`."""
+    edge.drain()
+    deadline = asyncio.get_running_loop().time() + edge.settings.drain_seconds
+    # Polled: whoever leaves last would otherwise have to know of the drain.
+    while edge.clients and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - see above
+        await asyncio.sleep(0.02)
+
+
+async def _metrics(request: Request) -> HTTPResponse:
+    edge: Edge = request.app.ctx.edge
+    return raw(edge.stats.render(), content_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,1 @@
+"""Real parts that tests share: upstream servers, edge processes, raw sockets. No mocks."""
