@@ -16,7 +16,8 @@ class Secret:
     __slots__ = ("_value",)
 
     def __init__(self, value: bytes | str) -> None:
-        self._value = value.encode() if isinstance(value, str) else bytes(value)
+        # surrogatepass: an encoding error would carry the secret in its text.
+        self._value = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else bytes(value)
 
     def reveal(self) -> bytes:
         """The secret bytes. Every call site is a place where plaintext exists."""

@@ -45,6 +45,7 @@ class ClientConnection(asyncio.Protocol):
         "_pumping",
         "_reading",
         "_transport",
+        "_unread",
         "address",
         "deadline",
         "exchange",
@@ -58,6 +59,7 @@ class ClientConnection(asyncio.Protocol):
         self._pumping = False
         self._ending = False
         self._discarded = 0
+        self._unread = False
         self.address = ""
         self.deadline = NEVER
         self.exchange: Exchange | None = None
@@ -109,13 +111,17 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The caller does not read as fast as the target sends."""
+        self._unread = True
         if self.exchange is not None:
             self.exchange.caller_reads(reading=False)
 
     def resume_writing(self) -> None:
         """The caller caught up."""
+        self._unread = False
         if self.exchange is not None:
             self.exchange.caller_reads(reading=True)
+        elif not self._pumping:
+            self._pump()
 
     # -- for the exchange -------------------------------------------------------------------------
 
@@ -145,8 +151,13 @@ class ClientConnection(asyncio.Protocol):
         if transport is not None:
             raw = transport.get_extra_info("socket")
             if raw is not None:
+                # uvloop's stand-in for a socket sets no options: a real one borrows its descriptor.
                 with contextlib.suppress(OSError):
-                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                    borrowed = socket.socket(fileno=raw.fileno())
+                    try:
+                        borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                    finally:
+                        borrowed.detach()
         self._abort()
 
     def caller_address(self, headers: list[tuple[bytes, bytes]]) -> str:
@@ -215,11 +226,11 @@ class ClientConnection(asyncio.Protocol):
     # -- inside -----------------------------------------------------------------------------------
 
     def _pump(self) -> None:
-        """Starts queued requests one after the other until one has to wait."""
+        """Starts queued requests one after the other until one has to wait, or the caller reads no answers."""
         self._pumping = True
         messages = self._parser.messages
         try:
-            while self.exchange is None and messages and not self._ending:
+            while self.exchange is None and messages and not (self._ending or self._unread):
                 message = messages[0]
                 if message.refusal is not None:
                     self._refuse(message.refusal)
@@ -272,8 +283,14 @@ class ClientConnection(asyncio.Protocol):
     def _is_ending(self) -> bool:
         return self._ending
 
+    def cut_off(self) -> None:
+        """The drain is over: the exchange ends as if the caller had left."""
+        self._gone()
+        self._abort()
+
     def _close(self) -> None:
         self._ending = True
+        self.deadline = self._edge.now + self._edge.settings.body_idle_seconds
         if self._transport is not None:
             self._transport.close()
 

@@ -80,12 +80,17 @@ class Door(HttpProtocol):
 
     def deadline_passed(self) -> None:
         """No first byte in time, or the first line came too slowly: nothing is owed an answer."""
+        self.deadline = NEVER
         self.drain()
 
     def drain(self) -> None:
         """The edge stops, and this connection carries no request yet."""
         if self._waiting is not None:
             cast("Any", self._waiting).close()
+
+    def cut_off(self) -> None:
+        """As `drain`: nothing is in flight here."""
+        self.drain()
 
     def pause_writing(self) -> None:
         """Only Sanic writes through the door."""

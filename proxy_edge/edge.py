@@ -35,7 +35,11 @@ class Connection(Protocol):
         ...
 
     def drain(self) -> None:
-        """The edge stops."""
+        """The edge stops: close unless in use."""
+        ...
+
+    def cut_off(self) -> None:
+        """The edge stops now."""
         ...
 
 
@@ -108,6 +112,11 @@ class Edge:
         self.draining = True
         for client in list(self.clients):
             client.drain()
+
+    def cut_off(self) -> None:
+        """Ends whatever the drain did not."""
+        for client in list(self.clients):
+            client.cut_off()
 
     def page(self, path: bytes) -> tuple[int, bytes] | None:
         """The edge's own pages: status and JSON body, or None when `path` is none of them."""

@@ -173,6 +173,7 @@ async def _drain(edge: Edge) -> None:
     # Polled: whoever leaves last would otherwise have to know of the drain.
     while edge.clients and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - see above
         await asyncio.sleep(0.02)
+    edge.cut_off()
 
 
 async def _metrics(request: Request) -> HTTPResponse:

@@ -49,50 +49,40 @@ def framing(
     return CHUNKED, b"transfer-encoding: chunked\r\n"
 
 
-def response_head(
-    status: int,
-    reason: bytes,
-    headers: Fields,
-    *,
-    own_prefix: bytes,
-    own_limits: bool,
-    scrubbed: bool,
-    forms: Forms | None,
-) -> tuple[list[bytes], int]:
-    """Status line and the target's fields that may pass, as lines to which our own are added.
+def response_head(headers: Fields, own_prefix: bytes, *, own_limits: bool) -> list[bytes]:
+    """The target's fields that may pass, as lines.
 
-    own_prefix: names we set ourselves; own_limits: our RateLimit fields replace the target's; scrubbed: the
-    body was rewritten, so what describes its bytes is dropped; forms: what to mask in names and values, or
-    None. Returns the lines and how many masks were applied.
+    own_prefix: names we set ourselves; own_limits: our RateLimit fields replace the target's.
     """
+    lines = []
     nominated: frozenset[bytes] = frozenset()
     for name, value in headers:
-        if name == b"connection" and value.lower() not in _KEEP_ALIVE:
-            nominated |= connection_tokens(value)
-    lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason)]
-    for name, value in headers:
-        if name in RESPONSE_DROPPED or name in nominated or name.startswith(own_prefix):
+        if name in RESPONSE_DROPPED:
+            if name == b"connection" and value.lower() not in _KEEP_ALIVE:
+                nominated |= connection_tokens(value)
             continue
-        if (scrubbed and name in BODY_DIGESTS) or (own_limits and name in _OWN_LIMIT_FIELDS):
+        if name.startswith(own_prefix) or (own_limits and name in _OWN_LIMIT_FIELDS):
             continue
         lines.append(b"%b: %b\r\n" % (name, value))
-    masks = 0
-    if forms is not None and forms.found(b"".join(lines)):
-        lines, masks = _masked(status, reason, headers, lines, forms)
-    return lines, masks
+    if nominated:
+        return [line for line in lines if line.partition(b":")[0] not in nominated]
+    return lines
 
 
-def _masked(
-    status: int, reason: bytes, headers: Fields, lines: list[bytes], forms: Forms
-) -> tuple[list[bytes], int]:
-    """The same lines with every form of the secret masked, piece by piece, so that framing survives."""
-    masked_reason, masks = forms.mask(reason)
-    out = [b"HTTP/1.1 %d %b\r\n" % (status, masked_reason)]
-    passed = frozenset(lines[1:])
-    for name, value in headers:
-        if b"%b: %b\r\n" % (name, value) in passed:
-            masked_name, in_name = forms.mask(name)
-            masked_value, in_value = forms.mask(value)
-            masks += in_name + in_value
-            out.append(b"%b: %b\r\n" % (masked_name, masked_value))
+def masked_head(lines: list[bytes], forms: Forms) -> tuple[list[bytes], int]:
+    """Status line and fields with every form of the secret masked, piece by piece, so that framing survives."""
+    _, status, reason = lines[0].split(b" ", 2)
+    masked_reason, masks = forms.mask(reason[:-2])
+    out = [b"HTTP/1.1 %b %b\r\n" % (status, masked_reason)]
+    for line in lines[1:]:
+        name, _, value = line[:-2].partition(b": ")
+        masked_name, in_name = forms.mask(name)
+        masked_value, in_value = forms.mask(value)
+        masks += in_name + in_value
+        out.append(b"%b: %b\r\n" % (masked_name, masked_value))
     return out, masks
+
+
+def without_digests(lines: list[bytes]) -> list[bytes]:
+    """The lines without those that describe the bytes of a body that was rewritten."""
+    return [line for line in lines if line.partition(b":")[0] not in BODY_DIGESTS]

@@ -59,6 +59,7 @@ class UpstreamConnection(asyncio.Protocol):
         "idle_since",
         "keep_alive",
         "length",
+        "paused",
         "reason",
         "reused",
         "status",
@@ -75,6 +76,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.reused = False
         self.idle_since = 0.0
         self.write_paused = False
+        self.paused = False
         self._reset(head=False)
 
     def _reset(self, *, head: bool) -> None:
@@ -119,6 +121,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def end(self) -> None:
         """Unbinds the exchange; the pool decides what becomes of the connection."""
+        if self.paused:
+            self.resume()  # an idle connection must notice that the target closes it
         self.exchange = None
         self._parser = None
 
@@ -131,14 +135,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Stops reading: the caller does not keep up."""
-        if self.transport is not None and not self.closed:
-            with contextlib.suppress(RuntimeError):  # already paused, or closing under our feet
+        if self.transport is not None and not self.closed and not self.paused:
+            self.paused = True
+            with contextlib.suppress(RuntimeError):  # closing under our feet
                 self.transport.pause_reading()
 
     def resume(self) -> None:
         """Reads again."""
-        if self.transport is not None and not self.closed:
-            with contextlib.suppress(RuntimeError):  # never paused, or closing under our feet
+        if self.transport is not None and not self.closed and self.paused:
+            self.paused = False
+            with contextlib.suppress(RuntimeError):  # closing under our feet
                 self.transport.resume_reading()
 
     # -- asyncio ----------------------------------------------------------------------------------

@@ -1,0 +1,217 @@
+"""The request record: what is known before the first byte goes upstream, what is known at the answer, and both joined.
+
+`Opening` and `Closing` are what a worker keeps in its ring, `Record` is the wire form of API.md section 4.
+Nothing here may hold a secret: the caller hands in a query whose secret values are already withheld.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from models.clock import iso_ms
+
+UNKNOWN: Literal["unknown"] = "unknown"
+"""The status of a record whose worker died before the answer."""
+
+USER_AGENT_BYTES = 512
+"""A longer User-Agent is cut here; path and query are never cut, the request line bounds them."""
+
+_CACHED_DECISION_BYTES = 8192
+
+TimingsMs: TypeAlias = tuple[float | None, ...]
+"""Milliseconds spent in canonicalise, authenticate, rules, limits, lease, upstream, response; may end early."""
+
+Remaining: TypeAlias = tuple[str, str, int]
+"""One limit after this request: (meter id, window, calls remaining)."""
+
+Exchange: TypeAlias = tuple[str, int | None, float | None]
+"""The target's side: (host, status or None without an answer, milliseconds or None)."""
+
+
+class Opening(msgspec.Struct, array_like=True, gc=False):
+    """What is known of a request before its first byte goes upstream; bytes as the hot path has them.
+
+    received_at: milliseconds since the epoch. query: secret values withheld. decision: a Decision of
+    `models.rules`, its msgpack encoding as `msgspec.Raw` (cheapest), or None when the rules were not
+    reached. timings: as far as they are known. A new field goes to the end and has a default: openings
+    of an older version are still in rings.
+    """
+
+    request_id: str
+    client_id: str
+    proxy_id: str
+    region: str
+    credential_id: str | None
+    received_at: int
+    method: bytes
+    path: bytes
+    query: bytes
+    decision: Any
+    limits: tuple[Remaining, ...]
+    client_address: str
+    user_agent: bytes
+    revision: int
+    timings: TimingsMs = ()
+
+
+class Closing(msgspec.Struct, array_like=True, gc=False):
+    """What the answer adds: status sent to the caller (None when it left first), proxy code, times, sizes.
+
+    timings: all of them, the opening's are not read then. scrubbed: occurrences of the injected secret
+    that were taken out of the answer. A new field goes to the end and has a default, as in `Opening`.
+    """
+
+    status: int | None
+    code: str | None
+    duration_ms: float
+    timings: TimingsMs
+    upstream: Exchange | None
+    bytes_in: int
+    bytes_out: int
+    scrubbed: int = 0
+
+
+class Timings(msgspec.Struct, gc=False):
+    """Milliseconds per stage; None where a request did not get so far."""
+
+    canonicalise: float | None = None
+    authenticate: float | None = None
+    rules: float | None = None
+    limits: float | None = None
+    lease: float | None = None
+    upstream: float | None = None
+    response: float | None = None
+
+
+class LimitState(msgspec.Struct, gc=False, rename="camel"):
+    """What a limit had left after the request."""
+
+    meter_id: str
+    window: str
+    remaining: int
+
+
+class Upstream(msgspec.Struct, gc=False, rename="camel"):
+    """The target's answer as far as there was one."""
+
+    host: str
+    status: int | None
+    duration_ms: float | None
+
+
+class Record(msgspec.Struct, gc=False, rename="camel", omit_defaults=True):
+    """The wire record, field by field as in API.md section 4; the field order is part of the NDJSON form.
+
+    status: of the answer, None when the caller left before one, `unknown` when the worker died.
+    scrubbed: an extension, present only when something was scrubbed.
+    """
+
+    request_id: str
+    client_id: str
+    proxy_id: str
+    region: str
+    credential_id: str | None
+    received_at: str
+    duration_ms: float | None
+    timings: Timings
+    method: str
+    path: str
+    query: str
+    status: int | Literal["unknown"] | None
+    code: str | None
+    decision: msgspec.Raw
+    limits: list[LimitState]
+    filters: tuple[()]
+    redactions: Mapping[str, int]
+    upstream: Upstream | None
+    bytes_in: int | None
+    bytes_out: int | None
+    client_address: str
+    user_agent: str
+    revision: int
+    scrubbed: int = 0
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_to_json = msgspec.json.Encoder().encode
+_iso = lru_cache(maxsize=1024)(iso_ms)
+_NO_FILTERS: tuple[()] = ()
+_NO_REDACTIONS: Mapping[str, int] = {}
+_SCOPE_FIELDS = ("scope", "effect", "by", "matched", "shadow")
+
+
+def join(opening: Opening, closing: Closing | None) -> Record:
+    """The wire record; without a closing it is an orphan's: status `unknown`, no code, times as far as known."""
+    decision = opening.decision
+    packed = bytes(decision) if type(decision) is msgspec.Raw else _pack(decision)
+    judged = (_decision if len(packed) <= _CACHED_DECISION_BYTES else _decision.__wrapped__)(packed)
+    limits = [LimitState(*limit) for limit in opening.limits]
+    try:
+        method, path = opening.method.decode(), opening.path.decode()
+        query, user_agent = opening.query.decode(), opening.user_agent[:USER_AGENT_BYTES].decode()
+    except UnicodeDecodeError:
+        method, path, query = _text(opening.method), _text(opening.path), _text(opening.query)
+        user_agent = _text(opening.user_agent[:USER_AGENT_BYTES])
+    if closing is None:
+        status: int | Literal["unknown"] | None = UNKNOWN
+        code = duration_ms = upstream = bytes_in = bytes_out = None
+        timings, scrubbed = opening.timings, 0
+    else:
+        status, code, duration_ms = closing.status, closing.code, closing.duration_ms
+        upstream = None if closing.upstream is None else Upstream(*closing.upstream)
+        bytes_in, bytes_out = closing.bytes_in, closing.bytes_out
+        timings, scrubbed = closing.timings, closing.scrubbed
+    return Record(
+        opening.request_id,
+        opening.client_id,
+        opening.proxy_id,
+        opening.region,
+        opening.credential_id,
+        _iso(opening.received_at),
+        duration_ms,
+        Timings(*timings),
+        method,
+        path,
+        query,
+        status,
+        code,
+        judged,
+        limits,
+        _NO_FILTERS,
+        _NO_REDACTIONS,
+        upstream,
+        bytes_in,
+        bytes_out,
+        opening.client_address,
+        user_agent,
+        opening.revision,
+        scrubbed,
+    )
+
+
+def line(opening: Opening, closing: Closing | None) -> bytes:
+    """The record as one line of NDJSON, without its newline; it starts with `{"requestId":"`."""
+    return _to_json(join(opening, closing))
+
+
+@lru_cache(maxsize=512)
+def _decision(packed: bytes) -> msgspec.Raw:
+    """The JSON of a msgpack decision. Few of them differ, so nearly every record finds its own here."""
+    value = msgspec.msgpack.decode(packed)
+    if isinstance(value, list):  # array_like structs arrive by position
+        value = dict(zip(("effect", "scopes"), value, strict=True))
+    if value is not None:
+        value["scopes"] = [
+            dict(zip(_SCOPE_FIELDS, scope, strict=True)) if isinstance(scope, list) else scope
+            for scope in value["scopes"]
+        ]
+    return msgspec.Raw(_to_json(value))
+
+
+def _text(value: bytes) -> str:
+    """Text of bytes that need not be UTF-8: what does not decode is shown as an escape, never dropped."""
+    return value.decode("utf-8", "backslashreplace")

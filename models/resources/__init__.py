@@ -1,0 +1,33 @@
+"""Resources as API.md section 2 names them: frozen values with plain attributes and wire aliases.
+
+Validation only; nothing here knows where a resource is kept or how it is enforced.
+"""
+
+from models.resources.client import Client, ClientConfiguration, Limits
+from models.resources.credential import Credential
+from models.resources.problems import Problem, dotted, problems
+from models.resources.proxy import Proxy
+from models.resources.rule import FieldCheck, PathCheck, Rule
+from models.resources.secrets import ApiKeySecret, BearerSecret, NoSecret, SecretBody
+from models.resources.target import BaseURL, Target, parse_base_url
+
+__all__ = [
+    "ApiKeySecret",
+    "BaseURL",
+    "BearerSecret",
+    "Client",
+    "ClientConfiguration",
+    "Credential",
+    "FieldCheck",
+    "Limits",
+    "NoSecret",
+    "PathCheck",
+    "Problem",
+    "Proxy",
+    "Rule",
+    "SecretBody",
+    "Target",
+    "dotted",
+    "parse_base_url",
+    "problems",
+]

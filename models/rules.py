@@ -1,0 +1,231 @@
+"""Rules at work: a scope's rules compiled once, and the judgement of a request by four scopes.
+
+Each scope collects every rule that matches; any deny denies, and where none matches the scope's default
+decides. A rule that cannot be compiled fails its scope; it is never treated as one that does not match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TypeVar
+
+from models.checks import header_check, query_check
+from models.decision import DEFAULT, Decision, Effect, ScopeOutcome
+from models.errors import ConfigurationError
+from models.patterns import compile_set, subject
+from models.request import CanonicalRequest
+from models.resources.rule import Rule
+
+__all__ = ["Decision", "Scope", "ScopeOutcome", "compile_scope", "judge"]
+
+_REMEMBERED: Final = 512
+"""Entries of each of a scope's memories; a full one is emptied, so no caller can make it grow."""
+_DECISIONS: Final = 1024
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class _Masks:
+    """Which rules can match, as sets of bits: bit n is the n-th rule in order of priority.
+
+    everything: all rules. methods: per method that some rule names, the rules for which it will do;
+    any_method: the rules for which an unnamed one will do. exist, refuse: per path pattern, the rules that
+    want it found and those that want it absent. free: the rules that need no pattern to be found.
+    """
+
+    __slots__ = ("any_method", "exist", "free", "methods", "refuse")
+
+    def __init__(self, rules: list[Rule], patterns: dict[str, int]) -> None:
+        self.exist = [0] * len(patterns)
+        self.refuse = [0] * len(patterns)
+        self.free = 0
+        self.any_method = 0
+        named = {method for rule in rules for method in rule.methods or ()}
+        self.methods = dict.fromkeys((method.encode() for method in named), 0)
+        for index, rule in enumerate(rules):
+            bit = 1 << index
+            if rule.path is None:
+                self.free |= bit
+            elif rule.path.presence == "must_exist":
+                self.exist[patterns[rule.path.pattern]] |= bit
+            else:
+                self.refuse[patterns[rule.path.pattern]] |= bit
+                self.free |= bit
+            if rule.methods is None:
+                self.any_method |= bit
+            for method in named if rule.methods is None else rule.methods:
+                self.methods[method.encode()] |= bit
+
+    def candidates(self, method: bytes, found: list[int]) -> int:
+        """The rules whose method and path checks hold. found: indexes of the path patterns that match."""
+        bits, refused = self.free, 0
+        for index in found:
+            bits |= self.exist[index]
+            refused |= self.refuse[index]
+        return bits & ~refused & self.methods.get(method, self.any_method)
+
+
+class _Pending:
+    """What is left of a rule when its method and path hold: its header and query checks. bit: its own."""
+
+    __slots__ = ("_headers", "_query", "bit")
+
+    def __init__(self, rule: Rule, bit: int) -> None:
+        self.bit = bit
+        place = f"rules[{rule.id}]"
+        self._headers = [
+            header_check(check, rule.effect, f"{place}.headerChecks[{index}]").holds
+            for index, check in enumerate(rule.header_checks)
+        ]
+        self._query = [
+            query_check(check, rule.effect, f"{place}.queryChecks[{index}]").holds
+            for index, check in enumerate(rule.query_checks)
+        ]
+
+    def holds(self, request: CanonicalRequest) -> bool:
+        """Whether all of them hold."""
+        for holds in self._headers:
+            if not holds(request.headers):
+                return False
+        if self._query:
+            pairs = request.query_pairs()
+            for holds in self._query:
+                if not holds(pairs):
+                    return False
+        return True
+
+
+class Scope:
+    """The compiled rules of one credential, target or proxy. Made by `compile_scope`; never altered.
+
+    What it remembers is a function of the rules alone, so one scope may serve any number of proxies.
+    """
+
+    __slots__ = ("_checked", "_enforced", "_masks", "_open", "_outcomes", "_paths", "_pending", "_rules",
+                 "_scan", "_settled", "default", "name")  # fmt: skip
+
+    def __init__(self, name: str, rules: list[Rule], default: Effect) -> None:
+        self.name = name
+        self.default: Final = default
+        # Sorted once: the lowest bit of any set of matches is the rule that is reported.
+        self._rules = sorted((rule for rule in rules if rule.active), key=lambda rule: -rule.priority)
+        places: dict[str, str] = {}
+        for rule in self._rules:
+            if rule.path is not None:
+                places.setdefault(rule.path.pattern, f"rules[{rule.id}].path.pattern")
+        self._masks = _Masks(self._rules, {pattern: index for index, pattern in enumerate(places)})
+        self._paths = compile_set([*places], field="rules", fields=[*places.values()]) if places else None
+        self._scan: Callable[[bytes], list[int]] = _nothing if self._paths is None else self._paths.scan
+        self._pending = {
+            index: _Pending(rule, 1 << index)
+            for index, rule in enumerate(self._rules)
+            if rule.header_checks or rule.query_checks
+        }
+        self._checked = sum(1 << index for index in self._pending)
+        self._enforced = sum(1 << index for index, rule in enumerate(self._rules) if rule.mode == "enforce")
+        self._settled: dict[tuple[object, ...], ScopeOutcome] = {}
+        self._open: dict[tuple[object, ...], tuple[int, list[_Pending]]] = {}
+        self._outcomes: dict[int, ScopeOutcome] = {}
+
+    def judge(self, request: CanonicalRequest) -> ScopeOutcome:
+        """What this scope decides about one request."""
+        return self.weigh(request, subject(request.path))
+
+    def weigh(self, request: CanonicalRequest, path: bytes) -> ScopeOutcome:
+        """`judge` for a caller that has four scopes to ask. path: `subject(request.path)`."""
+        found = self._scan(path)
+        # Method and matching path patterns settle everything but header and query checks. What is looked
+        # up is the scan's answer as it came: one without the sentinel is never remembered.
+        outcome = self._settled.get((request.method, *found))
+        return self._settle(request, path, found) if outcome is None else outcome
+
+    def _settle(self, request: CanonicalRequest, path: bytes, found: list[int]) -> ScopeOutcome:
+        key = (request.method, *found)
+        known = self._open.get(key)
+        if known is None:
+            patterns = self._paths
+            whole = patterns is None or patterns.sentinel in found
+            matching = [] if patterns is None else patterns.resolve(found, path)
+            bits = self._masks.candidates(request.method, matching)
+            if not bits & self._checked:
+                outcome = self._outcome(bits)
+                if whole:
+                    _remember(self._settled, key, outcome)
+                return outcome
+            known = (bits & ~self._checked, [self._pending[index] for index in _each(bits & self._checked)])
+            if whole:
+                _remember(self._open, key, known)
+        bits, pending = known
+        for rule in pending:
+            if rule.holds(request):
+                bits |= rule.bit
+        return self._outcome(bits)
+
+    def _outcome(self, bits: int) -> ScopeOutcome:
+        """The outcome when exactly these rules match."""
+        outcome = self._outcomes.get(bits)
+        if outcome is None:
+            matched = [self._rules[index] for index in _each(bits & self._enforced)]
+            shadow = tuple(self._rules[index].id for index in _each(bits & ~self._enforced))
+            deciding = next((rule for rule in matched if rule.effect == "deny"), next(iter(matched), None))
+            effect, by = (self.default, DEFAULT) if deciding is None else (deciding.effect, deciding.id)
+            outcome = ScopeOutcome(self.name, effect, by, tuple(rule.id for rule in matched), shadow)
+            _remember(self._outcomes, bits, outcome)
+        return outcome
+
+
+def compile_scope(name: str, rules: Iterable[Rule], default: Effect) -> Scope:
+    """Compiles the rules of one scope; inactive ones are left out.
+
+    Raises PatternError for a pattern, or for patterns that are too much together, and ConfigurationError
+    for a rule that a record could not name.
+    """
+    given = list(rules)
+    if any(rule.id == DEFAULT for rule in given):
+        raise ConfigurationError(f"no rule may be called {DEFAULT!r}", field="rules")
+    return Scope(name, given, default)
+
+
+_decisions: dict[tuple[ScopeOutcome, ScopeOutcome, ScopeOutcome, ScopeOutcome], Decision] = {}
+
+
+def judge(scopes: tuple[Scope, Scope, Scope, Scope], request: CanonicalRequest) -> Decision:
+    """What four scopes decide together: all must allow. The same outcomes give the same object again."""
+    path = request.path
+    if not path.isascii():
+        path = subject(path)
+    caller, sender, proxy, target = scopes
+    outcomes = (
+        caller.weigh(request, path),
+        sender.weigh(request, path),
+        proxy.weigh(request, path),
+        target.weigh(request, path),
+    )
+    decision = _decisions.get(outcomes)
+    if decision is None:
+        effect: Effect = "allow" if all(one.effect == "allow" for one in outcomes) else "deny"
+        decision = Decision(effect, outcomes)
+        if len(_decisions) >= _DECISIONS:
+            _decisions.clear()
+        _decisions[outcomes] = decision
+    return decision
+
+
+def _nothing(_path: bytes) -> list[int]:
+    """The scan of a scope without path patterns."""
+    return []
+
+
+def _each(bits: int) -> Iterator[int]:
+    """The numbers of the bits that are set, lowest first."""
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
+
+
+def _remember(memory: dict[_K, _V], key: _K, value: _V) -> None:
+    if len(memory) >= _REMEMBERED:
+        memory.clear()
+    memory[key] = value

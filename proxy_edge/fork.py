@@ -1,0 +1,174 @@
+"""One worker process: forked from the supervisor, tied to it, told its place, and ended with a status.
+
+The child inherits the listening socket and nothing else of the supervisor's: not its signal handlers,
+not its pipes. It never returns into the supervisor's code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from models.errors import ConfigurationError
+from proxy_edge import home, logs, process
+from proxy_edge.settings import EdgeSettings
+
+EXIT_CONFIGURATION = 78
+"""The exit status for "what the operator wrote cannot be used" (EX_CONFIG of sysexits.h)."""
+
+_log = logging.getLogger("exeat.edge.worker")
+
+
+class Worker(Protocol):
+    """Serves on `sock` until SIGTERM has drained it, then returns; calls `ready` once it accepts.
+
+    index: 0 to `settings.workers` - 1, the same again after a restart. Raises ConfigurationError when it
+    cannot start because of what an operator wrote.
+    """
+
+    def __call__(
+        self, settings: EdgeSettings, index: int, sock: socket.socket, ready: Callable[[], None], /
+    ) -> None:
+        """Blocks for the worker's whole life."""
+        ...
+
+
+class Child:
+    """A forked worker as its supervisor sees it: a process id, and a pipe on which it says `ready` once."""
+
+    __slots__ = ("_pipe", "pid", "ready", "started")
+
+    def __init__(self, pid: int, pipe: int, started: float) -> None:
+        """pipe: non-blocking read end. started: monotonic seconds."""
+        self.pid, self._pipe, self.started = pid, pipe, started
+        self.ready = False
+
+    @property
+    def pipes(self) -> list[int]:
+        """The descriptor to watch for a word of the child, as a list of one or none."""
+        return [self._pipe] if self._pipe >= 0 else []
+
+    def listen(self) -> bool:
+        """Reads what the child said; True when this made it ready."""
+        if self._pipe < 0:
+            return False
+        try:
+            said = os.read(self._pipe, 1)
+        except BlockingIOError:
+            return False
+        self.close()  # nothing more comes: after its byte, or at the end of a child that never said it
+        self.ready = bool(said)
+        return self.ready
+
+    def exit_status(self) -> int | None:
+        """None while it lives; else its exit status, negative for the signal that ended it. Ask no more then."""
+        found, status = os.waitpid(self.pid, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if found else None
+
+    def close(self) -> None:
+        """Lets go of the pipe."""
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+
+def fork_worker(
+    worker: Worker,
+    settings: EdgeSettings,
+    index: int,
+    sock: socket.socket,
+    *,
+    now: float,
+    inherited: Iterable[int],
+) -> Child:
+    """Forks and runs `worker` in the child. inherited: the supervisor's descriptors the child must close.
+
+    Raises OSError when there is no memory or process id left.
+    """
+    read, write = os.pipe()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()  # or the child would write the same lines again
+    parent = os.getpid()
+    try:
+        with process.signals_held():
+            pid = os.fork()
+            if pid == 0:
+                foreign = (read, *inherited)
+                os._exit(
+                    _live(worker, settings, index, sock, foreign=foreign, ready_pipe=write, parent=parent)
+                )
+    except OSError:
+        os.close(read)
+        raise
+    finally:
+        os.close(write)
+    os.set_blocking(read, False)
+    return Child(pid, read, now)
+
+
+def say(text: str) -> None:
+    """To the operator on stderr; every line says whose it is."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write("".join(f"exeat: {line}\n" for line in text.splitlines()))
+        sys.stderr.flush()
+
+
+def _live(
+    worker: Worker,
+    settings: EdgeSettings,
+    index: int,
+    sock: socket.socket,
+    *,
+    foreign: Iterable[int],
+    ready_pipe: int,
+    parent: int,
+) -> int:
+    """The child's whole life; returns its exit status and lets nothing out."""
+    try:
+        process.default_signals()
+        process.die_with_parent(parent)
+        process.forbid_dumps()
+        for descriptor in foreign:
+            os.close(descriptor)
+        logs.configure(
+            settings.log_level, file=home.log_file(settings.home), stderr=settings.log_stderr, worker=index
+        )
+        worker(settings, index, sock, _ReadyOnce(ready_pipe))
+    except ConfigurationError as error:
+        say(str(error))
+        # Also to the log: after the first start there may be nobody left who reads stderr.
+        _log.error("worker cannot start", extra={"reason": str(error)})
+        return EXIT_CONFIGURATION
+    except SystemExit as request:
+        return request.code if isinstance(request.code, int) else int(request.code is not None)
+    except process.OrphanError:
+        return 1
+    except BaseException:  # noqa: BLE001 - the rim of a process: everything ends here, and is logged
+        _log.exception("worker failed")
+        return 1
+    finally:
+        # os._exit follows, which runs no exit handler: what is buffered is written here.
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            logging.shutdown()
+    return 0
+
+
+class _ReadyOnce:
+    """Tells the supervisor that this worker accepts; further calls do nothing."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __call__(self) -> None:
+        if self._descriptor >= 0:
+            os.write(self._descriptor, b"1")
+            os.close(self._descriptor)
+            self._descriptor = -1
