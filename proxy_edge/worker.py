@@ -99,6 +99,7 @@ def run_worker(settings: EdgeSettings, index: int, sock: socket.socket, ready: C
         ]
         edge.recorder.start()
         gc.collect()
+        gc.set_threshold(50_000, 50, 100)  # exchanges form no cycles: the collector has little to do
         gc.freeze()  # what exists now lives as long as the worker: collections need not look at it
 
     async def announce(_app: Sanic[Any, Any]) -> None:
