@@ -150,7 +150,8 @@ class Recorder:
         if self._runner is not None:
             await asyncio.wait({self._runner}, timeout=deadline)
             self._runner.cancel()
-        left = self._ring.used + sum(len(leftover.entries) for leftover in self._leftovers)
+        left = sum(opening is not None for opening in self._openings)
+        left += sum(len(leftover.entries) for leftover in self._leftovers)
         if left:
             _log.warning("records wait for the next start", extra={"records": left})
         self._ring_open, self._ring_close, self._ring_free = _no_room, _ignore, _ignore
