@@ -14,12 +14,9 @@ from models.fields import RANGE_AND_CODING, REQUEST_DROPPED
 from models.limits import Limit, request_limits
 from models.ratelimit_fields import policy_field, status_template
 from models.resources import Client, Credential, Proxy, Target
-from models.rules import Scope, compile_scope
+from models.rules import FourScopes, Scope, compile_scope
 from models.secret import Secret
 from models.verifiers import Accepted, CallerVerifier
-
-Scopes = tuple[Scope, Scope, Scope, Scope]
-"""In the order proxyCredential, targetCredential, proxy, target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ class CompiledTarget:
 class CompiledProxy:
     """One proxy, ready to judge.
 
-    request_dropped: names of request fields that never reach the target. lane: the key of its connections
+    scopes: by the id of the caller's credential. request_dropped: names of request fields that never reach the target. lane: the key of its connections
     (client, target, scheme, host, port, CA). scrub: full, headers or off. limit_policy, limit_status: its RateLimit fields, as templates.
     """
 
@@ -52,7 +49,7 @@ class CompiledProxy:
     region: str
     active: bool
     callers: CallerVerifier
-    scopes: Mapping[str, Scopes]
+    scopes: Mapping[str, FourScopes]
     target: CompiledTarget
     target_credential_id: str
     limits: tuple[Limit, ...]
@@ -153,7 +150,7 @@ def _compile_proxy(
     target_scope = cache.get(
         "target", target.id, lambda: compile_scope("target", target.rules, target.default_rule_effect)
     )
-    scopes: dict[str, Scopes] = {}
+    scopes: dict[str, FourScopes] = {}
     for credential_id in proxy.proxy_credential_ids:
         caller = credentials[credential_id]
         caller_scope = cache.get(
@@ -163,7 +160,7 @@ def _compile_proxy(
                 "proxyCredential", caller.rules, caller.default_rule_effect
             ),
         )
-        scopes[credential_id] = (caller_scope, sender_scope, proxy_scope, target_scope)
+        scopes[credential_id] = FourScopes((caller_scope, sender_scope, proxy_scope, target_scope))
     limits = request_limits(proxy.id, proxy.max_requests_per_minute, proxy.max_requests_per_day)
     compiled_target = compile_target(target)
     dropped = REQUEST_DROPPED | callers.strip_headers

@@ -56,10 +56,11 @@ class CallerVerifier:
         self._headers: dict[bytes, dict[bytes, dict[bytes, str]]] = {}
         self._queries: dict[bytes, dict[bytes, dict[bytes, str]]] = {}
         for one in accepted:
-            for digest in one.digests:
-                for table, place, prefix in _places(one):
-                    target = self._queries if table == "query" else self._headers
-                    target.setdefault(place, {}).setdefault(prefix, {})[digest] = one.credential_id
+            for table, place, prefix in _places(one):
+                target = self._queries if table == "query" else self._headers
+                # Also without a digest: what stands in the place of an expired credential is not forwarded.
+                known = target.setdefault(place, {}).setdefault(prefix, {})
+                known.update(dict.fromkeys(one.digests, one.credential_id))
         self.strip_headers = frozenset(self._headers)
         self.strip_query = frozenset(self._queries)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from models.errors import RuleDenied
 from models.policy import CompiledProxy
 from models.request import CanonicalRequest
-from models.rules import Decision, judge
+from models.rules import Decision
 
 
 def decide(proxy: CompiledProxy, credential_id: str, request: CanonicalRequest) -> Decision:
     """The decision of all four scopes, as the record has it. Never raises for a denial."""
-    return judge(proxy.scopes[credential_id], request)
+    return proxy.scopes[credential_id].judge(request)
 
 
 def enforce(decision: Decision) -> None:

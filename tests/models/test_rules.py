@@ -15,7 +15,7 @@ from models.errors import ConfigurationError, PatternError
 from models.patterns import compile_set
 from models.request import CanonicalRequest
 from models.resources.rule import FieldCheck, PathCheck, Rule
-from models.rules import compile_scope, judge
+from models.rules import FourScopes, compile_scope, judge
 
 NAMES = ("proxyCredential", "targetCredential", "proxy", "target")
 
@@ -450,6 +450,44 @@ def test_four_scopes_decide_as_the_semantics_read(given_scopes, request_):
     outcomes = tuple(naive(rules, default, request_) for rules, default in given_scopes)
     allowed = all(one.effect == "allow" for one in outcomes)
     assert judge(scopes, request_) == Decision("allow" if allowed else "deny", outcomes)
+
+
+@given(
+    st.tuples(*[st.tuples(_RULES, _EFFECT)] * 4), st.booleans(), st.lists(_REQUEST, min_size=1, max_size=4)
+)
+def test_four_scopes_together_decide_as_one_by_one(given_scopes, plain, requests):
+    """One set over all four scopes, and what it remembers, gives the decision of four separate scopes."""
+    without = {"header_checks": (), "query_checks": ()} if plain else {}
+    scopes = tuple(
+        compile_scope("proxy", [one.model_copy(update=without) for one in rules], default)
+        for rules, default in given_scopes
+    )
+    together = FourScopes(scopes)
+
+    for request_ in requests * 2:
+        assert together.judge(request_) == judge(scopes, request_)
+
+
+def test_a_callers_variety_does_not_grow_four_scopes():
+    """However many methods and paths a caller tries, what four scopes remember is bounded."""
+    rules = [rule(f"r{bit}", path=PathCheck(pattern=f"x{bit}y")) for bit in range(10)]
+    together = FourScopes((compile_scope("proxy", rules, "allow"),) * 4)
+
+    for number in range(1024):
+        marks = "".join(f"x{bit}y" for bit in range(10) if number >> bit & 1)
+        together.judge(call(f"/{marks}".encode()))
+
+    assert len(together._settled) <= 512
+
+
+def test_four_scopes_whose_automaton_gives_up_deny_all_the_same():
+    """When the common set answers nothing at all, the scopes are asked one by one and nothing is remembered."""
+    scopes = (compile_scope("proxy", [rule("r", path=PathCheck(pattern="secret"))], "allow"),) * 4
+    together = FourScopes(scopes)
+    together._scan = lambda _path: []
+
+    assert together.judge(call(b"/public")).effect == "allow"
+    assert together.judge(call(b"/secret")).effect == "deny"
 
 
 @given(_RULES, _EFFECT, _REQUEST)
