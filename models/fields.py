@@ -37,6 +37,9 @@ RANGE_AND_CODING = frozenset({b"range", b"if-range", b"accept-encoding"})
 RESPONSE_DROPPED = HOP_BY_HOP | frozenset({b"content-length", b"transfer-encoding"})
 """Dropped from every answer before our own framing is written."""
 
+LIMIT_FIELDS = frozenset({b"ratelimit", b"ratelimit-policy"})
+"""A target's own are replaced where a limit of ours applies (draft-ietf-httpapi-ratelimit-headers)."""
+
 BODY_DIGESTS = frozenset(
     {b"content-md5", b"digest", b"content-digest", b"repr-digest", b"etag", b"accept-ranges"}
 )

@@ -11,8 +11,10 @@ from http import HTTPStatus
 import orjson
 
 from models.errors import GRANTED, LimitExceeded, Refusal, RuleDenied
+from models.fields import LIMIT_FIELDS, RESPONSE_DROPPED
 
 _QUOTA_PROBLEM = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+_REMEMBERED = 256
 _GRANTED_MESSAGE = "Access granted"
 _REASON = {status.value: status.phrase.encode() for status in HTTPStatus}
 
@@ -20,10 +22,11 @@ _REASON = {status.value: status.phrase.encode() for status in HTTPStatus}
 class Answers:
     """Writes our fields under the configured prefix (`exeat` by default)."""
 
-    __slots__ = ("_code", "_id", "_message", "granted_line", "prefix")
+    __slots__ = ("_code", "_id", "_message", "granted_line", "passing", "prefix")
 
     def __init__(self, header_prefix: str) -> None:
         prefix = self.prefix = header_prefix.encode() + b"-"
+        self.passing: set[bytes] = set()
         self._code = prefix + b"proxy-code: %b\r\n"
         self._message = prefix + b"proxy-message: %b\r\n"
         self._id = prefix + b"request-id: %b\r\n"
@@ -34,6 +37,15 @@ class Answers:
             + b"request-id: "
         )
         """Ends in the middle of the request id's line, so that a forwarded answer costs one join."""
+
+    def may_pass(self, name: bytes) -> bool:
+        """Whether a target's field of this name may pass whatever its answer is; such names are remembered."""
+        if name in RESPONSE_DROPPED or name in LIMIT_FIELDS or name.startswith(self.prefix):
+            return False
+        if len(self.passing) >= _REMEMBERED:
+            self.passing.clear()  # nobody else's names can make it grow
+        self.passing.add(name)
+        return True
 
     def refusal(
         self, refusal: Refusal, request_id: str, *, limits: bytes, close: bool, head_only: bool

@@ -93,7 +93,10 @@ class ClientConnection(asyncio.Protocol):
             self.govern_reading()
         elif not self._is_ending():
             edge = self._edge
-            if not parser.reading_head:
+            if self._unread:
+                self._idle()
+                self.govern_reading()
+            elif not parser.reading_head:
                 self.deadline = edge.now + edge.settings.keepalive_seconds
             elif not was_reading_head:
                 self.deadline = edge.now + edge.settings.head_seconds
@@ -120,8 +123,10 @@ class ClientConnection(asyncio.Protocol):
         self._unread = False
         if self.exchange is not None:
             self.exchange.caller_reads(reading=True)
-        elif not self._pumping:
+        elif not (self._pumping or self._ending):
             self._pump()
+            self._idle()
+            self.govern_reading()
 
     # -- for the exchange -------------------------------------------------------------------------
 
@@ -140,9 +145,13 @@ class ClientConnection(asyncio.Protocol):
         if not keep:
             self._end(unread=not exchange.message.complete or bool(messages))
         elif not self._pumping:
-            self._pump()
+            if messages:
+                self._pump()
             self._idle()
-            self.govern_reading()
+            if messages or not self._reading:
+                self.govern_reading()
+            if self._edge.draining:
+                self.drain()  # its answer had begun before the drain and could not say so
 
     def reset(self) -> None:
         """Cuts the caller off with a reset, so that a truncated answer never looks whole."""
@@ -191,7 +200,8 @@ class ClientConnection(asyncio.Protocol):
             full = exchange.message.waiting_bytes > _BODY_BACKLOG or (
                 upstream is not None and upstream.write_paused and not exchange.message.complete
             )
-        if len(messages) > 1 and not full:
+        # Without an exchange none of them could begin: the caller does not take the answers before.
+        if len(messages) > (exchange is not None) and not full:
             settings = self._edge.settings
             full = len(messages) > settings.pipelined_requests or (
                 sum(message.waiting_bytes + len(message.target) for message in messages)
@@ -213,6 +223,8 @@ class ClientConnection(asyncio.Protocol):
             self._abort()
         elif self.exchange is not None:
             self.exchange.deadline_passed()
+        elif self._unread:
+            self.reset()  # whole answers, which the caller does not take
         elif self._parser.reading_head:
             self._refuse(RequestTimeout("slow head"))
         else:
@@ -244,9 +256,12 @@ class ClientConnection(asyncio.Protocol):
         if self.exchange is None and not self._ending:
             edge = self._edge
             settings = edge.settings
-            self.deadline = edge.now + (
-                settings.head_seconds if self._parser.reading_head else settings.keepalive_seconds
-            )
+            if self._unread:
+                self.deadline = edge.now + settings.body_idle_seconds
+            elif self._parser.reading_head:
+                self.deadline = edge.now + settings.head_seconds
+            else:
+                self.deadline = edge.now + settings.keepalive_seconds
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answers what never became an exchange and closes; such an answer lacks a request id."""

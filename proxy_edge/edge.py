@@ -104,6 +104,7 @@ class Edge:
         if now - self._reaped > 5:
             self._reaped = now
             self.pool.reap()
+        self.recorder.reclaim()
         self.stats.gauge("connections", len(self.clients))
         self.stats.gauge("record_depth", self.recorder.depth)
 

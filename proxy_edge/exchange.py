@@ -8,7 +8,6 @@ of one answer reach another exchange, nor complete upstream what was not complet
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ from models.rules import Decision
 from proxy_edge.parser import Message
 from proxy_edge.permits import Permit, Wait
 from proxy_edge.scrub.stream import ScrubStream
-from proxy_edge.sequence import END, SEQUENCE, WAIT, connect
+from proxy_edge.sequence import END, SEQUENCE, WAIT
 from proxy_edge.steps import record, respond
 from proxy_edge.steps.lease import Injection
 from proxy_edge.steps.limits import limit_lines
@@ -64,11 +63,9 @@ class Exchange:
         "masks",
         "message",
         "mode",
-        "path",
         "permit",
         "policy",
         "proxy",
-        "query",
         "quota",
         "refused_dial",
         "request",
@@ -95,7 +92,6 @@ class Exchange:
         self.request_id: str = edge.new_request_id()
         self.times = [perf_counter_ns()]
         self.at = 0
-        self.path = self.query = b""
         self.policy: CompiledPolicy = edge.policy
         self.credential_id: str | None = None
         self.decision: Decision | None = None
@@ -116,11 +112,17 @@ class Exchange:
         """Runs steps from where the exchange stands until one waits, refuses or the answer is complete."""
         if self.done:
             return
+        at = self.at
         try:
-            while self.at < END:
-                if SEQUENCE[self.at](self) is WAIT:
+            while at < END:
+                outcome = SEQUENCE[at](self)
+                if outcome is None:
+                    at += 1
+                elif outcome is WAIT:
+                    self.at = at
                     return
-                self.at += 1
+                else:
+                    at = outcome
         except Refusal as refusal:
             self.refuse(refusal)
         except Exception:  # noqa: BLE001 - a fault of ours ends one exchange, never the connection's protocol
@@ -193,6 +195,16 @@ class Exchange:
         self.release(unused=not self.sent)
         self.record(record.ABORTED_STATUS, record.ABORTED_CODE)
 
+    def answer_page(self, status: int, body: bytes) -> None:
+        """Answers with one of the edge's own pages."""
+        self.done = True
+        message = self.message
+        keep = message.keep_alive and message.complete and not self.edge.draining
+        self.client.write(
+            self.edge.answers.plain(status, body, close=not keep, head_only=message.method == b"HEAD")
+        )
+        self.client.finished(self, keep=keep)
+
     # -- endings ----------------------------------------------------------------------------------
 
     def refuse(self, refusal: Refusal) -> None:
@@ -204,6 +216,8 @@ class Exchange:
             return
         self.done = True
         self.release(unused=not self.sent)
+        if not self.sent:
+            self.quota = ()  # the permit went back: what is left is looked up anew
         message = self.message
         keep = message.keep_alive and message.complete and not (refusal.closes or self.edge.draining)
         self.client.write(
@@ -231,14 +245,6 @@ class Exchange:
         _log.info("answer cut off", extra={"requestId": self.request_id, "reason": reason})
         self.record(status, record.CUT_OFF_CODE)
         self.client.reset()
-
-    def go_back_to_connect(self) -> None:
-        """Takes another connection; for a request whose pooled one turned out closed."""
-        self.go_back(connect)
-
-    def go_back(self, step: Callable[[Exchange], bool | None]) -> None:
-        """Makes `step` the next one; for a step of the sequence that has to start over."""
-        self.at = SEQUENCE.index(step) - 1
 
     def release(self, *, unused: bool) -> None:
         """Lets go of connection and permit; unused: nothing went upstream, both can serve others."""
@@ -277,7 +283,7 @@ class Exchange:
         """Closes the record, or writes a whole one where none was opened; counts what has no record."""
         edge = self.edge
         edge.stats.answered(code)
-        if self.credential_id is None:
+        if self.credential_id is None and self.slot < 0:
             edge.stats.refused_before_authentication(self.client.address, code)
             return
         self.times.append(perf_counter_ns())

@@ -1,7 +1,7 @@
-"""One worker process: forked from the supervisor, tied to it, told its place, and ended with a status.
+"""One child of the supervisor, a worker or the keeper: forked, tied to its parent, named, ended with a status.
 
-The child inherits the listening socket and nothing else of the supervisor's: not its signal handlers,
-not its pipes. It never returns into the supervisor's code.
+A worker inherits the listening socket, and no child anything else of the supervisor's: not its signal
+handlers, not its pipes. It never returns into the supervisor's code.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from proxy_edge.settings import EdgeSettings
 EXIT_CONFIGURATION = 78
 """The exit status for "what the operator wrote cannot be used" (EX_CONFIG of sysexits.h)."""
 
+WORKER_NAME, KEEPER_NAME = "exeat-worker", "exeat-keeper"
+"""What the processes are called in /proc/PID/comm."""
+
 _log = logging.getLogger("exeat.edge.worker")
 
 
@@ -38,8 +41,19 @@ class Worker(Protocol):
         ...
 
 
+class Keeper(Protocol):
+    """Delivers the records of all workers until SIGTERM, then what is left; calls `ready` once it does.
+
+    Raises ConfigurationError when it cannot start because of what an operator wrote.
+    """
+
+    def __call__(self, settings: EdgeSettings, ready: Callable[[], None], /) -> None:
+        """Blocks for the keeper's whole life."""
+        ...
+
+
 class Child:
-    """A forked worker as its supervisor sees it: a process id, and a pipe on which it says `ready` once."""
+    """A forked process as its supervisor sees it: a process id, and a pipe on which it says `ready` once."""
 
     __slots__ = ("_pipe", "pid", "ready", "started")
 
@@ -90,6 +104,32 @@ def fork_worker(
 
     Raises OSError when there is no memory or process id left.
     """
+
+    def work(ready: Callable[[], None]) -> None:
+        worker(settings, index, sock, ready)
+
+    return _fork(work, settings, WORKER_NAME, index, now=now, inherited=inherited)
+
+
+def fork_keeper(keeper: Keeper, settings: EdgeSettings, *, now: float, inherited: Iterable[int]) -> Child:
+    """Forks and runs `keeper` in the child, as `fork_worker` does a worker; the socket is to be closed, too."""
+
+    def work(ready: Callable[[], None]) -> None:
+        keeper(settings, ready)
+
+    return _fork(work, settings, KEEPER_NAME, "keeper", now=now, inherited=inherited)
+
+
+def _fork(
+    work: Callable[[Callable[[], None]], None],
+    settings: EdgeSettings,
+    name: str,
+    label: int | str,
+    *,
+    now: float,
+    inherited: Iterable[int],
+) -> Child:
+    """label: stands on each of its log lines."""
     read, write = os.pipe()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
@@ -100,9 +140,7 @@ def fork_worker(
             pid = os.fork()
             if pid == 0:
                 foreign = (read, *inherited)
-                os._exit(
-                    _live(worker, settings, index, sock, foreign=foreign, ready_pipe=write, parent=parent)
-                )
+                os._exit(_live(work, settings, name, label, foreign=foreign, ready_pipe=write, parent=parent))
     except OSError:
         os.close(read)
         raise
@@ -120,10 +158,10 @@ def say(text: str) -> None:
 
 
 def _live(
-    worker: Worker,
+    work: Callable[[Callable[[], None]], None],
     settings: EdgeSettings,
-    index: int,
-    sock: socket.socket,
+    name: str,
+    label: int | str,
     *,
     foreign: Iterable[int],
     ready_pipe: int,
@@ -134,23 +172,24 @@ def _live(
         process.default_signals()
         process.die_with_parent(parent)
         process.forbid_dumps()
+        process.rename(name)
         for descriptor in foreign:
             os.close(descriptor)
         logs.configure(
-            settings.log_level, file=home.log_file(settings.home), stderr=settings.log_stderr, worker=index
+            settings.log_level, file=home.log_file(settings.home), stderr=settings.log_stderr, worker=label
         )
-        worker(settings, index, sock, _ReadyOnce(ready_pipe))
+        work(_ReadyOnce(ready_pipe))
     except ConfigurationError as error:
         say(str(error))
         # Also to the log: after the first start there may be nobody left who reads stderr.
-        _log.error("worker cannot start", extra={"reason": str(error)})
+        _log.error("%s cannot start", _kind(name), extra={"reason": str(error)})
         return EXIT_CONFIGURATION
     except SystemExit as request:
         return request.code if isinstance(request.code, int) else int(request.code is not None)
     except process.OrphanError:
         return 1
     except BaseException:  # noqa: BLE001 - the rim of a process: everything ends here, and is logged
-        _log.exception("worker failed")
+        _log.exception("%s failed", _kind(name))
         return 1
     finally:
         # os._exit follows, which runs no exit handler: what is buffered is written here.
@@ -161,8 +200,12 @@ def _live(
     return 0
 
 
+def _kind(name: str) -> str:
+    return name.removeprefix("exeat-")
+
+
 class _ReadyOnce:
-    """Tells the supervisor that this worker accepts; further calls do nothing."""
+    """Tells the supervisor that this process does its work; further calls do nothing."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

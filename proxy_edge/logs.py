@@ -42,12 +42,12 @@ def configure(
     file: Path | None = None,
     stderr: bool = True,
     stream: TextIO | None = None,
-    worker: int | None = None,
+    worker: int | str | None = None,
 ) -> None:
     """Sends every logger of this process to JSON lines, replacing what an earlier call set up.
 
     level: debug, info, warning or error. file: appended to, made with mode 600, reopened when it was
-    moved away. stream: instead of stderr. worker: put on every line when given.
+    moved away. stream: instead of stderr. worker: put on every line when given; `keeper` for that process.
     Sanic's loggers come here too; its access log is silenced, because the record is the access log.
     """
     fields = {} if worker is None else {"worker": worker}

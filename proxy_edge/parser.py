@@ -6,43 +6,47 @@ whose framing two readers could read differently; where llhttp is lenient, the c
 
 from __future__ import annotations
 
+import re
 from collections import deque
+from typing import Literal
 
 import httptools
 
-from models.canonical import check_host
 from models.errors import Refusal, RequestHeadTooLarge, RequestMalformed
+from models.header_block import HeaderBlock
 from proxy_edge.settings import EdgeSettings
 
-_FRAMES_PER_CHUNK = 24
-"""Bytes of honest framing around one chunk: sixteen hex digits, two CRLF and some zeros."""
 _BLANK_LINE = b"\r\n\r\n"
-_LINE_END = frozenset({b"\r", b"\n"})
-_BLANK_BYTES = 64
-"""How much blank space may stand between two messages."""
+_EMPTY_LINES = b"\r\n" * 32
+"""How much may stand before a request line (RFC 9112 section 2.2): whole blank lines, not without end."""
+_VERSIONS = frozenset({b" HTTP/1.1", b" HTTP/1.0"})
+"""The end of every request line we read. llhttp would also take RTSP and ICE for some methods."""
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?=[;\r])")
 
 
 class Stop(Exception):  # a signal to stop parsing, not an error of its own
     """The only exception that leaves a parser callback; the refusal is kept beside it."""
 
 
+_EMPTY = HeaderBlock(b"host: none\r\n", 1)
+"""Stands in a message whose head is not whole yet."""
+
+
 class Message:
     """One request as it arrives. Body chunks gather in `chunks` until the exchange takes them."""
 
     __slots__ = (
+        "block",
         "chunked",
         "chunks",
         "complete",
         "expects",
-        "headers",
-        "host",
         "keep_alive",
         "length",
         "method",
         "refusal",
         "target",
         "version_minor",
-        "via",
         "waiting_bytes",
     )
 
@@ -50,13 +54,11 @@ class Message:
         self.method = b""
         self.target = b""
         self.version_minor = 1
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.host: bytes | None = None
+        self.block: HeaderBlock = _EMPTY
         self.keep_alive = True
         self.length: int | None = None
         self.chunked = False
         self.expects = False
-        self.via = b""
         self.chunks: list[bytes] = []
         self.waiting_bytes = 0
         self.complete = False
@@ -81,13 +83,14 @@ class RequestParser:
     """
 
     __slots__ = (
-        "_body_in_piece",
+        "_block",
+        "_chunk_line",
         "_chunk_overhead",
-        "_chunks_in_piece",
         "_current",
         "_ended",
-        "_fed_bytes",
-        "_field_bytes",
+        "_head",
+        "_head_bytes",
+        "_last_chunk",
         "_left",
         "_limits",
         "_line",
@@ -106,10 +109,12 @@ class RequestParser:
         self.messages: deque[Message] = deque()
         self._current: Message = Message()
         self._parser = httptools.HttpRequestParser(self)
-        self._field_bytes = self._fed_bytes = 0
+        self._head_bytes = 0
+        self._block = _EMPTY
+        self._head: list[bytes] = []
+        self._chunk_line = b""
         self._chunk_overhead = 0
-        self._chunks_in_piece = 0
-        self._body_in_piece = 0
+        self._last_chunk = False
         self._refused: Refusal | None = None
         self._ended = False
         self._unfed = b""
@@ -128,28 +133,31 @@ class RequestParser:
     def feed(self, data: bytes) -> None:
         """Parses `data`; messages and a refusal, if any, are appended to `messages`. Never raises.
 
-        llhttp cannot pause, so it is fed piece by piece: up to the end of a head, a body or a run of chunks.
-        A message therefore always begins where a piece begins, and a full queue stops the feeding.
+        llhttp cannot pause, so it is fed piece by piece: up to the end of a head, of a body, of a chunk or
+        of a line between chunks. A message therefore always begins where a piece begins, a full queue stops
+        the feeding, and what the limits count never depends on how the bytes arrived.
         """
         if self._unfed:
             data = self._unfed + data
             self._unfed = b""
         at, size = 0, len(data)
         while at < size and not self._ended:
-            if len(self.messages) > self._limits.pipelined_requests and not self.reading_body:
-                self._unfed = data[at:]
-                return
-            if self.reading_body and self._left:
-                end = min(size, at + self._left)
-                self._left -= end - at
+            if self.reading_body:
+                end = min(size, at + self._left) if self._left else self._line_end(data, at)
+                piece = data if end - at == size else data[at:end]
+                if self._left:
+                    self._left -= len(piece)
+                elif not self._check_chunk_line(piece):
+                    return
             else:
+                if len(self.messages) > self._limits.pipelined_requests:
+                    self._unfed = data[at:]
+                    return
                 end = self._boundary(data, at)
-            piece = data if end - at == size else data[at:end]
+                piece = data if end - at == size else data[at:end]
+                if not self._check_head(piece):
+                    return
             at = end
-            if not (self.reading_head or self.reading_body):
-                self._line = b""
-            if self._line is not None and not self._check_line(piece):
-                return
             self._parse(piece)
 
     def resume(self) -> None:
@@ -177,70 +185,82 @@ class RequestParser:
         self._tail = (self._tail + data[at:] if len(data) - at < 3 else data)[-3:]
         return len(data)
 
-    def _check_line(self, piece: bytes) -> bool:
-        """Refuses a request line with anything but two single blanks (RFC 9112 section 3)."""
-        assert self._line is not None
-        line = self._line + piece if self._line else piece
-        if line[:1] in _LINE_END:
-            line = line.lstrip(b"\r\n")
-        end = line.find(b"\r\n")
-        if end < 0:
-            self._line = line
-            if len(line) > self._limits.request_line_bytes:
-                self.refuse(RequestHeadTooLarge("request line"))
-                return False
-            return True
-        self._line = None
-        if line.count(b" ", 0, end) != 2:
-            self.refuse(RequestMalformed("request line"))
-            return False
-        if end > self._limits.request_line_bytes:
-            self.refuse(RequestHeadTooLarge("request line"))
-            return False
+    def _check_head(self, piece: bytes) -> bool:
+        """Counts the head and refuses a request line that is not `method SP target SP version`.
+
+        RFC 9112 section 3. Called before llhttp sees the piece: what is too large never becomes a message.
+        """
+        line = self._line
+        limits = self._limits
+        if line is None:
+            self._head_bytes += len(piece)
+            self._head.append(piece)
+        else:
+            if line:
+                piece = line + piece
+            text = piece.lstrip(b"\r\n")
+            blanks = len(piece) - len(text)
+            if blanks and (not _EMPTY_LINES.startswith(piece[:blanks]) or (text and blanks % 2)):
+                return self.refuse(RequestMalformed("blank lines"))
+            self._head_bytes = len(text)
+            end = text.find(b"\r\n")
+            if end < 0:
+                self._line = piece
+                if len(text) - text.endswith(b"\r") > limits.request_line_bytes:
+                    return self.refuse(RequestHeadTooLarge("request line"))
+                return True
+            self._line = None
+            self._head = [text]
+            if end > limits.request_line_bytes:
+                return self.refuse(RequestHeadTooLarge("request line"))
+            if text.count(b" ", 0, end) != 2 or text[end - 9 : end] not in _VERSIONS:
+                return self.refuse(RequestMalformed("request line"))
+        if self._head_bytes > limits.head_bytes:
+            return self.refuse(RequestHeadTooLarge("head"))
+        return True
+
+    def _line_end(self, data: bytes, at: int) -> int:
+        return data.find(b"\n", at) + 1 or len(data)
+
+    def _check_chunk_line(self, piece: bytes) -> bool:
+        """Follows chunk-size lines and trailers (RFC 9112 section 7.1) and counts what is no framing.
+
+        llhttp reads the same bytes and must agree: where one of the two refuses, the message is refused.
+        """
+        line = self._chunk_line + piece
+        complete = line.endswith(b"\n")
+        self._chunk_line = b"" if complete else line
+        overhead = len(line)
+        if self._last_chunk:
+            if line in {b"\r\n", b"\r"}:
+                overhead = 0  # the end of the message
+        else:
+            size = _CHUNK_SIZE.match(line)
+            overhead -= 2 + len(size[0]) if size is not None else 18
+            if complete:
+                if size is None:
+                    return self.refuse(RequestMalformed("chunk size"))
+                length = int(size[0], 16)
+                self._last_chunk = not length
+                self._left = length + 2 if length else 0
+        if self._chunk_overhead + overhead > self._limits.trailer_bytes:
+            return self.refuse(RequestHeadTooLarge("chunk extensions or trailers"))
+        if complete:
+            self._chunk_overhead += overhead
         return True
 
     def _parse(self, piece: bytes) -> None:
-        while piece and not self._ended:
-            before = self._current
-            in_body = self.reading_body
-            in_head = self.reading_head
-            self._body_in_piece = self._chunks_in_piece = 0
-            try:
-                self._parser.feed_data(piece)
-            except httptools.HttpParserUpgrade as upgrade:
-                piece = self._after_upgrade(piece, upgrade.args[0])
-                continue
-            except (httptools.HttpParserError, Stop):
-                self._failed()
-                return
-            if in_head and self.reading_head:
-                # The head did not end in this piece: all of it was head (callbacks fire for whole fields only).
-                self._fed_bytes += len(piece)
-                if self._fed_bytes > self._limits.head_bytes:
-                    self.refuse(RequestHeadTooLarge("head"))
-            elif in_body and before.chunked:
-                framing = _FRAMES_PER_CHUNK * self._chunks_in_piece
-                self._chunk_overhead += len(piece) - self._body_in_piece - framing
-                if self._chunk_overhead > self._limits.trailer_bytes:
-                    self._spoil(before, RequestHeadTooLarge("chunk extensions or trailers"))
-            elif before is self._current and not in_head and not in_body:
-                # Blank lines between messages are allowed (RFC 9112 section 2.2), not without end.
-                self._fed_bytes += len(piece)
-                if self._fed_bytes > _BLANK_BYTES:
-                    self.refuse(RequestMalformed("blank lines"))
-            return
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            self._after_upgrade()
+        except (httptools.HttpParserError, Stop):
+            self._failed()
 
-    def _spoil(self, message: Message, refusal: Refusal) -> None:
-        """Refuses a message whose end may have been read already: it must not be completed."""
-        self._ended = True
-        message.complete = False
-        message.refusal = refusal
-        self.reading_head = self.reading_body = False
-
-    def refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: Refusal) -> Literal[False]:
         """Ends the connection's input: the message under way, or a new last one, carries `refusal`."""
         if self._ended:
-            return
+            return False
         self._ended = True
         current = self._current
         if self.reading_body and not current.complete:
@@ -251,74 +271,56 @@ class RequestParser:
             poison.refusal = refusal
             self.messages.append(poison)
         self.reading_head = self.reading_body = False
+        return False
 
     # -- what llhttp calls ------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """A request line has begun."""
         self._current = Message()
-        self._field_bytes = self._fed_bytes = 0
         self.reading_head = True
-
-    def on_url(self, part: bytes) -> None:
-        """A piece of the request target."""
-        current = self._current
-        current.target += part
-        if len(current.target) > self._limits.request_line_bytes - 16:
-            self._stop(RequestHeadTooLarge("request line"))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One complete field, of the head or of the trailers."""
-        if self.reading_body:
-            return  # trailers are dropped: nothing was judged by them
-        current = self._current
-        self._field_bytes += len(name) + len(value) + 4
-        name = name.lower()
-        value = value.strip(b" \t")
-        headers = current.headers
-        headers.append((name, value))
-        if name in _NOTED:
-            self._note(current, name, value)
-        if self._field_bytes > self._limits.head_bytes or len(headers) > self._limits.head_fields:
-            self._stop(RequestHeadTooLarge("head"))
 
     def on_headers_complete(self) -> None:
         """The head is whole: the last moment at which a message can be refused before it is judged."""
         parser = self._parser
         current = self._current
-        current.method = parser.get_method()
-        version = parser.get_http_version()
+        head = self._head[0] if len(self._head) == 1 else b"".join(self._head)
+        end = head.index(b"\r\n")
+        # llhttp accepted every byte of it, and the check of the request line left it exactly two blanks.
+        current.method, current.target, version = head[:end].split(b" ")
+        raw = head[end + 2 : -2]
+        block = self._block
+        if block.raw != raw:
+            try:
+                block = self._block = HeaderBlock(raw, self._limits.head_fields)
+            except Refusal as refusal:
+                self._stop(refusal)
+        current.block = block
+        current.length = block.length
+        current.chunked = block.chunked
         current.keep_alive = parser.should_keep_alive()
-        if version != "1.1":
-            if version != "1.0":
-                self._stop(RequestMalformed("HTTP version"))
+        if version == b"HTTP/1.1":
+            current.expects = block.expects
+        else:
             current.version_minor = 0
-            if current.chunked:
+            if block.chunked:
                 self._stop(RequestMalformed("Transfer-Encoding on HTTP/1.0"))
-            current.expects = False
-        if current.host is None:
-            self._stop(RequestMalformed("no Host"))
-        if current.chunked and current.length is not None:
-            self._stop(RequestMalformed("Content-Length with Transfer-Encoding"))
         if current.method == b"CONNECT":
             self._stop(RequestMalformed("CONNECT"))
         self.reading_head = False
+        self._line = b""
         if parser.should_upgrade():
             self._upgrading = current
             return
         self.reading_body = True
         self._chunk_overhead = 0
+        self._last_chunk = False
         self._left = current.length or 0
         self.messages.append(current)
-
-    def on_chunk_header(self) -> None:
-        """A chunk-size line ended."""
-        self._chunks_in_piece += 1
 
     def on_body(self, data: bytes) -> None:
         """A piece of the current message's body."""
         current = self._current
-        self._body_in_piece += len(data)
         current.chunks.append(data)
         current.waiting_bytes += len(data)
 
@@ -333,30 +335,6 @@ class RequestParser:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _note(self, current: Message, name: bytes, value: bytes) -> None:
-        """Checks the fields that frame a message, as they come."""
-        if name == b"host":
-            if current.host is not None:
-                self._stop(RequestMalformed("two Host fields"))
-            try:
-                check_host(value)
-            except RequestMalformed as refusal:
-                self._stop(refusal)
-            current.host = value
-        elif name == b"content-length":
-            # llhttp accepts digits only; the second line of defence is ours (RFC 9112 section 6.3).
-            if current.length is not None or not value.isdigit() or not value.isascii() or len(value) > 18:
-                self._stop(RequestMalformed("Content-Length"))
-            current.length = int(value)
-        elif name == b"transfer-encoding":
-            if current.chunked or value.lower() != b"chunked":
-                self._stop(RequestMalformed("Transfer-Encoding"))
-            current.chunked = True
-        elif name == b"via":
-            current.via += value + b","
-        elif name == b"expect":
-            current.expects = value.lower() == b"100-continue"
-
     def _stop(self, refusal: Refusal) -> None:
         self._refused = refusal
         raise Stop
@@ -368,26 +346,21 @@ class RequestParser:
             return  # bytes after a message that closes the connection are nobody's (RFC 9112 section 9.6)
         self.refuse(refusal or RequestMalformed("not valid HTTP/1.1"))
 
-    def _after_upgrade(self, data: bytes, offset: int) -> bytes:
-        """Ignores an Upgrade: a fresh parser reads the same head without it, then the rest (RFC 9110 7.8).
+    def _after_upgrade(self) -> None:
+        """Ignores an Upgrade: a fresh parser reads the same head without it (RFC 9110 section 7.8).
 
-        llhttp would otherwise read the message's body as a second request. Returns what is left to parse.
+        llhttp would otherwise read the message's body as a second request. Nothing of the piece is left: it
+        ended with the head.
         """
         message, self._upgrading = self._upgrading, None
         if message is None:
             self.refuse(RequestMalformed("unexpected protocol switch"))
-            return b""
+            return
         head = [b"%b %b HTTP/1.%d" % (message.method, message.target, message.version_minor)]
-        head += [b"%b: %b" % pair for pair in message.headers if pair[0] not in _UPGRADE_FIELDS]
+        head += [b"%b: %b" % pair for pair in message.block.pairs if pair[0] not in _UPGRADE_FIELDS]
         self._parser = httptools.HttpRequestParser(self)
-        try:
-            self._parser.feed_data(b"\r\n".join(head) + b"\r\n\r\n")
-        except (httptools.HttpParserError, Stop):
-            self._failed()
-            return b""
-        self._line = None
-        return data[offset:]
+        self._head = [b"\r\n".join(head) + b"\r\n\r\n"]
+        self._parse(self._head[0])
 
 
-_NOTED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"via"})
 _UPGRADE_FIELDS = frozenset({b"upgrade", b"http2-settings"})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -56,47 +57,62 @@ class FilePolicySource:
         self._revision = 0
         self._document: PolicyDocument | None = None
         self._expiry: float = float("inf")
+        self._fault = ""
         self._seen: tuple[tuple[int, int, int] | None, ...] = ()
         self._watched: tuple[Path, ...] = (path.absolute(),)
 
     def first(self) -> Bundle:
         """Loads the file; raises PolicyFileErrors with every problem found."""
         self._seen = self._signature()
-        return self._load()
+        self._load()
+        return self._bundle()
 
     async def follow(self, apply: Callable[[Bundle], None], fault: Callable[[str], None]) -> None:
         """Watches until cancelled."""
         while True:
             await asyncio.sleep(self._interval)
-            seen = self._signature()
-            if seen == self._seen:
-                if self._clock.wall_ms() / 1000 >= self._expiry:
-                    apply(self._bundle())
-                continue
+            self._look(apply, fault)
+
+    def _look(self, apply: Callable[[Bundle], None], fault: Callable[[str], None]) -> None:
+        """Loads what changed since it was last looked at, and recompiles when a credential expired."""
+        # Stamped before it is read: a change in between is seen the next time, at worst read twice.
+        seen, watched = self._signature(), self._watched
+        if seen != self._seen:
             self._seen = seen
             try:
-                bundle = self._load()
+                changed = self._load()
             except ConfigurationError as error:
+                self._fault = str(error)
                 for one in getattr(error, "errors", (error,)):
                     _log.error("policy file refused", extra={"fault": str(one)})
-                fault(str(error))
+                fault(self._fault)
             else:
-                apply(bundle)
-                _log.info("policy in force", extra={"revision": bundle.policy.revision})
-            # The set of files may have changed with what they say.
-            self._seen = self._signature()
+                if changed or self._fault:
+                    self._fault = ""
+                    bundle = self._bundle()
+                    apply(bundle)
+                    _log.info("policy in force", extra={"revision": bundle.policy.revision})
+            if not set(watched).issuperset(self._watched):
+                self._seen = ()  # files that were named only now had no stamp before they were read
+        if self._clock.wall_ms() / 1000 >= self._expiry:
+            apply(self._bundle())
+            if self._fault:
+                fault(self._fault)  # the file on disk is as unusable as before
 
-    def _load(self) -> Bundle:
+    def _load(self) -> bool:
+        """Reads the file; whether it, or a file it names, differs from what was read before."""
         try:
             document = load_policy_file(self._path, self._environment)
         except PolicyFileErrors as error:
             self._watched = tuple(dict.fromkeys((*self._watched, *error.sources)))
             raise
-        for warning in document.warnings:
-            _log.warning("policy file", extra={"warning": str(warning)})
+        changed = self._document is None or self._document.digest != document.digest
+        if changed:
+            for warning in document.warnings:
+                _log.warning("policy file", extra={"warning": str(warning)})
         self._watched = document.sources
         self._document = document
-        return self._bundle()
+        return changed
 
     def _bundle(self) -> Bundle:
         """Compiles the document as of now: an expired credential opens nothing any more."""
@@ -107,8 +123,9 @@ class FilePolicySource:
         now = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC)
         expiries = [one.expires_at for one in document.credentials if one.expires_at is not None]
         self._expiry = min((one.timestamp() for one in expiries if one > now), default=float("inf"))
-        live = [one for one in document.credentials if one.expires_at is None or one.expires_at > now]
-        gone = {one.id: Accepted(one.id, one.auth_type, ()) for one in document.credentials}
+        live = {one.id for one in document.credentials if one.expires_at is None or one.expires_at > now}
+        # An expired one keeps its place in a request, so that it is refused there and never forwarded.
+        callers = {one.id: accepted(one, self._pepper) for one in document.credentials if one.type == "proxy"}
         policy = compile_policy(
             PolicySources(
                 revision=self._revision,
@@ -117,13 +134,17 @@ class FilePolicySource:
                 credentials=document.credentials,
                 targets=document.targets,
                 proxies=document.proxies,
-                accepted=gone | {one.id: accepted(one, self._pepper) for one in live if one.type == "proxy"},
+                accepted={
+                    name: one if name in live else replace(one, digests=()) for name, one in callers.items()
+                },
                 pepper=self._pepper,
             )
         )
         for broken in policy.broken:
             _log.error("proxy cannot be compiled", extra={"proxy": broken.id, "reason": broken.reason})
-        leases = {one.id: injection(one) for one in live if one.type == "target"}
+        leases = {
+            one.id: injection(one) for one in document.credentials if one.type == "target" and one.id in live
+        }
         return Bundle(policy, leases)
 
     def _signature(self) -> tuple[tuple[int, int, int] | None, ...]:

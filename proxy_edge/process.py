@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_DUMPABLE = 4
+_PR_SET_NAME = 15
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 # Loaded before any fork: a child must not find out that the dynamic linker's lock is taken.
@@ -39,6 +40,11 @@ def forbid_dumps() -> None:
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
+def rename(name: str) -> None:
+    """Gives this process the name that /proc/PID/comm and `ps -o comm` show; at most 15 ASCII characters."""
+    _prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode("ascii")))
+
+
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
     """Holds back the handled signals, so that none runs a parent's handler in a child just forked."""
@@ -63,6 +69,6 @@ def default_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
 
 
-def _prctl(option: int, value: int) -> None:
+def _prctl(option: int, value: int | ctypes.c_char_p) -> None:
     if _libc.prctl(option, value, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), f"prctl({option}) failed")

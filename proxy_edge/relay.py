@@ -20,12 +20,18 @@ if TYPE_CHECKING:
 
 WAIT = True
 """What a step of the sequence returns when the exchange has to wait."""
+CONNECT = 3
+"""Where the step that takes a connection stands in the sequence."""
+FINISH = 8
+"""Where the last step stands."""
+Next = int | None
+"""What a step returns: None for the next one, WAIT, or the number of the one to go back to."""
 
 SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """May be sent again on a fresh connection when a reused one turns out closed (RFC 9110 section 9.2.2)."""
 
 
-def receive(x: Exchange) -> bool | None:
+def receive(x: Exchange) -> Next:
     """Waits for the head of the answer. Raises TargetInvalid or TargetUnreachable when none can come."""
     upstream = x.upstream
     assert upstream is not None
@@ -37,14 +43,13 @@ def receive(x: Exchange) -> bool | None:
                 and x.message.method in SAFE_METHODS
                 and not x.message.has_body
             ):
-                _send_again(x)
-                return None
+                return _send_again(x)
             raise TargetUnreachable(upstream.broken)
         raise TargetInvalid(upstream.broken)
     return None if upstream.head_done else WAIT
 
 
-def _send_again(x: Exchange) -> None:
+def _send_again(x: Exchange) -> Next:
     """A pooled connection had been closed under a safe request: once more, on a fresh one."""
     assert x.lane is not None
     assert x.upstream is not None
@@ -53,32 +58,30 @@ def _send_again(x: Exchange) -> None:
     x.lane.give_back(upstream)
     x.fresh = True
     x.sent = x.dialling = False
-    x.go_back_to_connect()
+    return CONNECT
 
 
-def respond(x: Exchange) -> None:
+def respond(x: Exchange) -> Next:
     """Writes the head, and what has come of the body, in one piece. Raises ScrubFailed."""
-    upstream, proxy, injection, message = x.upstream, x.proxy, x.injection, x.message
+    upstream, proxy, message, edge = x.upstream, x.proxy, x.message, x.edge
     assert upstream is not None
-    edge = x.edge
     x.times.append(perf_counter_ns())
-    status = upstream.status
+    status, complete = upstream.status, upstream.complete
     mode, framing = answer_step.framing(
         message.method, status, upstream.length, chunked=upstream.chunked, minor=message.version_minor
     )
-    x.mode = mode
-    forms = injection.forms if proxy.scrub != "off" else None
     chunks = upstream.take_body()
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    if forms is not None and proxy.scrub == "full":
-        answer_step.check_scrub(status, upstream.headers)
-        if mode and not upstream.complete:
-            x.scrub = ScrubStream(forms)
+    scrub = proxy.scrub
+    if scrub == "full":
+        answer_step.check_scrub(status, upstream.coding)
+        if mode and not complete:
+            x.scrub = ScrubStream(x.injection.forms)
             body = x.scrub.feed(body)
-    head = answer_step.response_head(upstream.headers, edge.answers.prefix, own_limits=x.permit is not None)
-    lines = [b"HTTP/1.1 %d %b\r\n" % (status, upstream.reason), *head]
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, upstream.reason)]
+    answer_step.add_fields(lines, upstream.headers, edge.answers, own_limits=bool(x.quota))
     own = len(lines)
-    if x.permit is not None:
+    if x.quota:
         lines.append(limit_lines(proxy, x.quota))
     lines += (edge.answers.granted_line, x.request_id.encode(), b"\r\n", framing)
     if not (message.keep_alive and message.complete) or edge.draining or mode == answer_step.UNTIL_CLOSE:
@@ -88,29 +91,42 @@ def respond(x: Exchange) -> None:
         lines.append(b"connection: keep-alive\r\n\r\n")
     else:
         lines.append(b"\r\n")
-    x.bytes_out = len(body)
-    answer = b"".join(lines) + _framed(x, body, complete=upstream.complete)
-    if forms is not None and forms.found(answer):
+    x.mode = mode
+    if mode:
+        x.bytes_out = len(body)
+        lines.append(_chunk(body, last=complete) if mode == answer_step.CHUNKED else body)
+    answer = b"".join(lines)
+    if scrub != "off":
+        forms = x.injection.forms
         # Nearly no answer echoes the secret, so one search over all of it comes first.
-        masked, x.masks = answer_step.masked_head(lines[:own], forms)
-        if proxy.scrub == "full" and x.scrub is None:
-            body, in_body = forms.mask(body)
-            x.masks += in_body
-            if in_body:
-                masked = answer_step.without_digests(masked)
-        answer = b"".join(masked) + b"".join(lines[own:]) + _framed(x, body, complete=upstream.complete)
-    if upstream.complete and x.scrub is None:
-        x.mode = answer_step.NO_BODY  # the end is written: nothing more to frame
+        if forms.found(answer) or forms.in_names(upstream.headers):
+            answer = _masked(x, lines, own, body)
     x.started = True
     x.client.write(answer)
+    # Complete and written: nothing is left to hand on.
+    return FINISH if complete else None
 
 
-def _framed(x: Exchange, body: bytes, *, complete: bool) -> bytes:
-    """The first piece of the body in our framing, with its end when that is known."""
-    if x.mode != answer_step.CHUNKED:
-        return body if x.mode else b""
-    last = b"0\r\n\r\n" if complete and x.scrub is None else b""
-    return b"%x\r\n%b\r\n%b" % (len(body), body, last) if body else last
+def _masked(x: Exchange, lines: list[bytes], own: int, body: bytes) -> bytes:
+    """The same answer with every form of the secret masked; own: where our own lines begin."""
+    assert x.upstream is not None
+    complete, forms = x.upstream.complete, x.injection.forms
+    head, x.masks = answer_step.masked_head(lines[:own], forms)
+    ours = lines[own:-1] if x.mode else lines[own:]
+    if x.proxy.scrub == "full" and x.scrub is None:
+        body, in_body = forms.mask(body)
+        x.masks += in_body
+        if in_body:
+            head = answer_step.without_digests(head)
+    if x.mode:
+        ours.append(_chunk(body, last=complete) if x.mode == answer_step.CHUNKED else body)
+    return b"".join(head + ours)
+
+
+def _chunk(body: bytes, *, last: bool) -> bytes:
+    """One chunk (none for an empty piece), and behind it the end of the body where that is known."""
+    end = b"0\r\n\r\n" if last else b""
+    return b"%x\r\n%b\r\n%b" % (len(body), body, end) if body else end
 
 
 def relay(x: Exchange) -> bool | None:

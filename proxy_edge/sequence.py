@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from models.errors import LimitExceeded, RecordBlocked, Refusal, RingFull
 from models.request import CanonicalRequest
 from proxy_edge.permits import Exhausted, Wait
-from proxy_edge.relay import SAFE_METHODS, WAIT, finish, receive, relay, respond
+from proxy_edge.relay import CONNECT, FINISH, SAFE_METHODS, WAIT, Next, finish, receive, relay, respond
 from proxy_edge.steps import record, rules
 from proxy_edge.steps.authenticate import authenticate
 from proxy_edge.steps.canonicalise import canonicalise
 from proxy_edge.steps.find import find
-from proxy_edge.steps.forward import request_head
+from proxy_edge.steps.forward import forwarded_fields, request_head
 from proxy_edge.steps.lease import lease
 from proxy_edge.steps.limits import take
 from proxy_edge.steps.state import check_state
@@ -26,52 +26,50 @@ from proxy_edge.steps.state import check_state
 if TYPE_CHECKING:
     from proxy_edge.exchange import Exchange
 
-__all__ = ["END", "SEQUENCE", "WAIT", "connect"]
+__all__ = ["END", "SEQUENCE", "WAIT"]
 
 _PERMIT_SECONDS = 15.0
 """Longer than any permit source lets a caller wait; it answers with LimiterUnavailable before."""
 
 
-def _canonicalise(x: Exchange) -> bool | None:
-    message = x.message
-    x.path, x.query = canonicalise(message.target, message.via, x.edge.forwarding.via_name)
-    if (
-        x.path[:5] != b"/api/"
-        and message.method in SAFE_METHODS
-        and (page := x.edge.page(x.path)) is not None
-    ):
-        x.done = True
-        keep = message.keep_alive and message.complete and not x.edge.draining
-        x.client.write(x.edge.answers.plain(*page, close=not keep, head_only=message.method == b"HEAD"))
-        x.client.finished(x, keep=keep)
+def _judge_head(x: Exchange) -> Next:
+    """Steps 1 to 5, none of which ever waits; what is found is kept as soon as a refusal could need it."""
+    edge, message, times = x.edge, x.message, x.times
+    block = message.block
+    path, query = canonicalise(message.target, block.via, edge.forwarding.via_name)
+    if path[:5] != b"/api/" and message.method in SAFE_METHODS and (page := edge.page(path)) is not None:
+        x.answer_page(*page)
         return WAIT
-    return None
-
-
-def _find(x: Exchange) -> None:
-    x.policy = x.edge.policy
-    x.proxy, rest = find(x.policy, x.path)
-    x.request = CanonicalRequest(x.message.method, rest, x.query, x.message.headers)
-    x.times[1:] = (perf_counter_ns(),)
-
-
-def _authenticate(x: Exchange) -> None:
-    x.credential_id, x.request = authenticate(x.proxy, x.request)
-    x.times.append(perf_counter_ns())
-    check_state(x.proxy)
-
-
-def _judge(x: Exchange) -> None:
-    assert x.credential_id is not None
-    decision = x.decision = rules.decide(x.proxy, x.credential_id, x.request)
-    x.times.append(perf_counter_ns())
+    policy = x.policy = edge.policy
+    proxy, rest = find(policy, path)
+    x.proxy = proxy
+    times.append(perf_counter_ns())
+    request = x.request = CanonicalRequest(message.method, rest, query, block.pairs)
+    callers = proxy.callers
+    if block.verified_by is callers:
+        credential_id = block.verified_as
+    else:
+        credential_id, request = authenticate(proxy, request)
+        x.request = request
+        if not callers.strip_query:  # then the fields alone told
+            block.verified_by, block.verified_as = callers, credential_id
+    x.credential_id = credential_id
+    times.append(perf_counter_ns())
+    check_state(proxy)
+    decision = x.decision = rules.decide(proxy, credential_id, request)
+    times.append(perf_counter_ns())
     if decision.effect != "allow":
         rules.enforce(decision)
+    return None
 
 
 def _take_permits(x: Exchange) -> bool | None:
     if x.permit is not None:
-        return None  # kept from before a fresh start: it was spent by a first attempt
+        # Kept from before a fresh start: it was spent by a first attempt.
+        if not x.quota and x.proxy.limits:
+            x.quota = x.edge.permits.look(x.proxy.limits, x.edge.clock.wall_ms())
+        x.times.append(perf_counter_ns())
+        return None
     if x.wait is not None:
         outcome = x.wait.outcome
         if outcome is None:
@@ -105,7 +103,7 @@ def _lease(x: Exchange) -> None:
     x.times.append(perf_counter_ns())
 
 
-def connect(x: Exchange) -> bool | None:
+def _connect(x: Exchange) -> Next:
     """Takes an idle connection or waits for one; judges again when the policy changed meanwhile."""
     if x.upstream is None:
         if x.refused_dial is not None:
@@ -121,15 +119,19 @@ def connect(x: Exchange) -> bool | None:
             lane.request(x, limit=x.proxy.target.connections)
             return WAIT
     if x.edge.policy is not x.policy and not x.sent:
-        _start_over(x)
+        return _start_over(x)
     return None
 
 
-def _start_over(x: Exchange) -> None:
+def _start_over(x: Exchange) -> Next:
     """The policy changed while we waited: judge again before anything is sent (revocation, proxyActive)."""
     x.release(unused=True)
     x.dialling = False
-    x.go_back(_find)
+    # What was found belongs to the old policy; the new one may have other limits.
+    x.credential_id = x.decision = None
+    x.quota = ()
+    del x.times[1:]
+    return 0
 
 
 def _send(x: Exchange) -> None:
@@ -141,32 +143,36 @@ def _send(x: Exchange) -> None:
         framing = b"content-length: %d\r\n" % message.length
     else:
         framing = b""
-    head = request_head(x.request, x.proxy, x.injection, x.edge.forwarding, framing)
+    proxy, injection, block = x.proxy, x.injection, message.block
+    if block.forwarded_for == (proxy, injection):
+        fields = block.forwarded
+    else:
+        fields = block.forwarded = forwarded_fields(block, proxy, injection, x.edge.forwarding)
+        block.forwarded_for = (proxy, injection)
+    head = request_head(x.request, proxy, injection, fields, framing)
     if x.slot < 0:
         try:
             x.slot = x.edge.recorder.open(record.opening(x))
         except RingFull:
+            # A call that may go on without is written down at its end, or counted as lost there.
             if not x.proxy.record_drops:
                 raise RecordBlocked("ring full") from None
-            x.edge.stats.record_lost()
     x.sent = True
     x.upstream.begin(x, head=message.method == b"HEAD")
     if message.has_body:
         x.write_body(head)
+        x.client.govern_reading()  # what waited for the connection has left: there is room for more
     else:
         x.request_done = message.complete
         x.upstream.write(head)
     x.set_deadline()
 
 
-SEQUENCE: tuple[Callable[[Exchange], bool | None], ...] = (
-    _canonicalise,
-    _find,
-    _authenticate,
-    _judge,
+SEQUENCE: tuple[Callable[[Exchange], Next], ...] = (
+    _judge_head,
     _take_permits,
     _lease,
-    connect,
+    _connect,
     _send,
     receive,
     respond,
@@ -174,3 +180,4 @@ SEQUENCE: tuple[Callable[[Exchange], bool | None], ...] = (
     finish,
 )
 END = len(SEQUENCE)
+assert (SEQUENCE[CONNECT], SEQUENCE[FINISH]) == (_connect, finish)

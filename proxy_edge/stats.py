@@ -25,6 +25,7 @@ ABORTED: Final = "client-aborted"
 CUT_OFF: Final = "answer-cut-off"
 _CODES = (GRANTED, ABORTED, CUT_OFF, Refusal.code, *(kind.code for kind in refusals()))
 _COUNTERS = ("bytes_in", "bytes_out", "masks", "records_lost", "unauthenticated")
+_FIRST = len(_CODES)
 _GAUGES = ("connections", "record_depth", "policy_revision", "loop_lag_us", "broken_proxies")
 _BUCKETS = 26
 """Powers of two of a microsecond: up to 33 s, the last one unbounded."""
@@ -70,10 +71,12 @@ class Stats:
         microseconds = duration_ns // 1000
         row[self._bucket + min(microseconds.bit_length(), _BUCKETS - 1)] += 1
         row[self._bucket + _BUCKETS] += microseconds
-        first = len(_CODES)
-        row[first] += bytes_in
-        row[first + 1] += bytes_out
-        row[first + 2] += masks
+        if bytes_in:
+            row[_FIRST] += bytes_in
+        if bytes_out:
+            row[_FIRST + 1] += bytes_out
+        if masks:
+            row[_FIRST + 2] += masks
 
     def record_lost(self) -> None:
         """A record was dropped, as the proxy's record policy allows."""

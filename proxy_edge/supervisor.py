@@ -1,4 +1,4 @@
-"""The supervisor: holds the listening socket, forks the workers, replaces those that die, stops all of them.
+"""The supervisor: holds the listening socket, forks workers and keeper, replaces those that die, stops them all.
 
 It imports everything before it forks and runs no event loop and no thread, so that a fork is safe and a
 worker is back in about 100 ms. It must never handle traffic, read the policy or hold a secret.
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from proxy_edge import home, listener, logs, process
-from proxy_edge.fork import EXIT_CONFIGURATION, Child, Worker, fork_worker, say
+from proxy_edge.fork import EXIT_CONFIGURATION, Child, Keeper, Worker, fork_keeper, fork_worker, say
 from proxy_edge.settings import EdgeSettings
 
 STOP_MARGIN_SECONDS = 5.0
@@ -43,15 +43,17 @@ def pause_before_restart(lifetime: float, short_lives: int) -> float:
 
 
 class _Slot:
-    """One worker's place: the process in it, or the moment the next one starts."""
+    """The place of one worker, or of the keeper: the process in it, or the moment the next one starts."""
 
-    __slots__ = ("child", "due", "index", "short_lives")
+    __slots__ = ("child", "due", "index", "kind", "proven", "short_lives")
 
-    def __init__(self, index: int) -> None:
-        self.index = index
+    def __init__(self, kind: str, index: int = 0) -> None:
+        self.kind, self.index = kind, index
         self.child: Child | None = None
         self.due = 0.0
         self.short_lives = 0
+        self.proven = False
+        """Whether one was ever ready here."""
 
     @property
     def ready(self) -> bool:
@@ -59,26 +61,32 @@ class _Slot:
 
 
 class Supervisor:
-    """Runs `settings.workers` processes of `worker` on one inherited socket, until SIGTERM or SIGINT."""
+    """Runs `settings.workers` processes of `worker` on one inherited socket, until SIGTERM or SIGINT.
+
+    Beside them one of `keeper`, which takes their records to the sink: it starts with the first worker and
+    ends after the last.
+    """
 
     def __init__(
         self,
         settings: EdgeSettings,
         worker: Worker,
+        keeper: Keeper,
         *,
         announce: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         stop_margin: float = STOP_MARGIN_SECONDS,
     ) -> None:
-        """worker: called in a forked child. announce: told once, when all are ready. clock: monotonic seconds."""
+        """worker, keeper: called in a forked child each. announce: told once, when all have been ready. clock: monotonic seconds."""
         self._settings = settings
-        self._worker = worker
+        self._worker, self._keep = worker, keeper
         self._announce = announce or _print_line
         self._clock = clock
         self._stop_margin = stop_margin
-        self._slots = [_Slot(index) for index in range(settings.workers)]
+        self._slots = [_Slot("worker", index) for index in range(settings.workers)]
+        self._keeper = _Slot("keeper")
         self._announced = False
-        self._wake = -1
+        self._wake = self._wake_write = -1
         self._stop_signals = 0
         self._stopped_at = 0.0
 
@@ -97,64 +105,74 @@ class Supervisor:
             kept.callback(pid_file.release)
             sock = listener.bind(settings)
             kept.callback(sock.close)
-            self._wake, wake_write = os.pipe()
-            for descriptor in (self._wake, wake_write):
+            self._wake, self._wake_write = os.pipe()
+            for descriptor in (self._wake, self._wake_write):
                 kept.callback(os.close, descriptor)
                 os.set_blocking(descriptor, False)
-            kept.enter_context(self._signals(wake_write))
+            kept.enter_context(self._signals())
             try:
-                status = self._supervise(sock, wake_write)
+                status = self._supervise(sock)
             finally:
                 sock.close()  # or connections would queue up that nobody accepts
-                clean = self._stop()
+                clean = self._stop(sock)
             return status if clean else status or 1
 
     # The loop
 
-    def _supervise(self, sock: socket.socket, wake_write: int) -> int:
-        """Starts and restarts workers until told to stop or until they cannot start; the exit status."""
+    def _supervise(self, sock: socket.socket) -> int:
+        """Starts and restarts workers and keeper until told to stop or until they cannot start; the exit status."""
         while not self._stop_signals:
             for slot in self._startable():
                 if slot.due <= self._clock():
-                    self._start(slot, sock, wake_write)
+                    self._start(slot, sock)
             due = [slot.due for slot in self._startable()]
             self._wait(max(0.0, min(due) - self._clock()) if due else None)
             for slot, status in self._ended():
                 if failure := self._bury(slot, status):
                     return failure
-            if not self._announced and all(slot.ready for slot in self._slots):
+            if not self._announced and all(slot.proven for slot in self._all):
                 self._announced = True
                 count = len(self._slots)
                 url = listener.url(self._settings, sock)
                 self._announce(f"edge ready: {url} ({count} worker{'' if count == 1 else 's'})")
         return 0
 
-    def _start(self, slot: _Slot, sock: socket.socket, wake_write: int) -> None:
-        pipes = [pipe for other in self._slots if other.child for pipe in other.child.pipes]
-        inherited, now = (self._wake, wake_write, *pipes), self._clock()
+    def _start(self, slot: _Slot, sock: socket.socket) -> None:
+        pipes = [pipe for other in self._all if other.child for pipe in other.child.pipes]
+        inherited, now = [self._wake, self._wake_write, *pipes], self._clock()
         try:
-            slot.child = fork_worker(
-                self._worker, self._settings, slot.index, sock, now=now, inherited=inherited
-            )
+            if slot is self._keeper:
+                if sock.fileno() >= 0:  # it would keep the port taken
+                    inherited.append(sock.fileno())
+                slot.child = fork_keeper(self._keep, self._settings, now=now, inherited=inherited)
+            else:
+                slot.child = fork_worker(
+                    self._worker, self._settings, slot.index, sock, now=now, inherited=inherited
+                )
         except OSError as error:
             # No memory or no process ids: the other workers serve on, and it is tried again.
             slot.due = now + LONGEST_PAUSE_SECONDS
-            _log.error("worker not started", extra={"index": slot.index, "errno": error.errno})
+            _log.error("%s not started", slot.kind, extra={"index": slot.index, "errno": error.errno})
             return
-        _log.info("worker started", extra={"index": slot.index, "child": slot.child.pid})
+        _log.info("%s started", slot.kind, extra={"index": slot.index, "child": slot.child.pid})
+
+    @property
+    def _all(self) -> list[_Slot]:
+        return [*self._slots, self._keeper]
 
     def _startable(self) -> list[_Slot]:
-        """Free places. At first only worker 0's: what keeps workers from starting is then said once, not n times."""
+        """Free places. At first worker 0's and the keeper's: what keeps workers from starting is said once then."""
         slots = self._slots if self._announced or self._slots[0].ready else self._slots[:1]
-        return [slot for slot in slots if slot.child is None]
+        return [slot for slot in (*slots, self._keeper) if slot.child is None]
 
     def _ended(self) -> Iterator[tuple[_Slot, int]]:
         """Takes note of what children said; yields those that ended, with their exit status, vacated."""
-        for slot in self._slots:
+        for slot in self._all:
             if (child := slot.child) is None:
                 continue
             if child.listen():
-                _log.info("worker ready", extra={"index": slot.index, "child": child.pid})
+                slot.proven = True
+                _log.info("%s ready", slot.kind, extra={"index": slot.index, "child": child.pid})
             if (status := child.exit_status()) is not None:
                 seconds = self._clock() - child.started
                 slot.short_lives = slot.short_lives + 1 if seconds < SHORT_LIFE_SECONDS else 0
@@ -165,13 +183,13 @@ class Supervisor:
                     "status": status,
                     "seconds": round(seconds, 3),
                 }
-                _log.log(logging.WARNING if status else logging.INFO, "worker ended", extra=fields)
+                _log.log(logging.WARNING if status else logging.INFO, "%s ended", slot.kind, extra=fields)
                 child.close()
                 slot.child = None
                 yield slot, status
 
     def _bury(self, slot: _Slot, status: int) -> int:
-        """Whether the end of a worker ends the supervisor: its exit status then, else 0.
+        """Whether the end of a worker or the keeper ends the supervisor: its exit status then, else 0.
 
         Only before all were ready once. Later, whatever keeps one from coming back, the others serve on.
         """
@@ -181,13 +199,14 @@ class Supervisor:
             return EXIT_CONFIGURATION
         if slot.short_lives >= START_ATTEMPTS:
             log = home.log_file(self._settings.home)
-            say(f"worker {slot.index} cannot start (status {status}), see {log}")
+            name = "keeper" if slot is self._keeper else f"worker {slot.index}"
+            say(f"{name} cannot start (status {status}), see {log}")
             return 1
         return 0
 
     def _wait(self, seconds: float | None) -> None:
-        """Until a signal, a word from a worker, or `seconds`."""
-        pipes = [pipe for slot in self._slots if slot.child for pipe in slot.child.pipes]
+        """Until a signal, a word from a child, or `seconds`."""
+        pipes = [pipe for slot in self._all if slot.child for pipe in slot.child.pipes]
         readable, _, _ = select.select([self._wake, *pipes], [], [], seconds)
         if self._wake in readable:
             with contextlib.suppress(BlockingIOError):
@@ -196,10 +215,11 @@ class Supervisor:
 
     # Stopping
 
-    def _stop(self) -> bool:
+    def _stop(self, sock: socket.socket) -> bool:
         """SIGTERM to every worker, SIGKILL to what is left at the deadline; whether none had to be killed.
 
-        A further SIGTERM or SIGINT, at least a second after the first, ends the patience at once.
+        A further SIGTERM or SIGINT, at least a second after the first, ends the patience at once. The keeper
+        goes on until there is no worker any more, and is replaced as before.
         """
         deadline = self._clock() + self._settings.drain_seconds + self._stop_margin
         # One that does not accept yet has nothing to drain, and may not have its signal handler yet.
@@ -214,6 +234,30 @@ class Supervisor:
                 self._send(signal.SIGKILL, self._slots)
             elif now >= young_deadline:
                 self._send(signal.SIGKILL, [slot for slot in self._slots if not slot.ready])
+            keeper = self._keeper
+            if keeper.child is None and keeper.proven and keeper.due <= now:
+                self._start(keeper, sock)
+            self._wait(0.1)
+            for _ in self._ended():
+                pass
+        return self._stop_keeper() and not killed
+
+    def _stop_keeper(self) -> bool:
+        """SIGTERM to the keeper, which then delivers what is left; whether it need not be killed."""
+        # Before it is ready it may not have its signal handler yet, and would end without delivering.
+        young_deadline = self._clock() + YOUNG_STOP_SECONDS
+        deadline: float | None = None
+        killed = False
+        while self._keeper.child is not None:
+            now = self._clock()
+            if deadline is None:
+                if self._keeper.ready or now >= young_deadline:
+                    deadline = now + self._stop_margin
+                    self._send(signal.SIGTERM, [self._keeper])
+            elif not killed and now >= deadline:
+                killed = True
+                _log.error("keeper killed")
+                self._send(signal.SIGKILL, [self._keeper])
             self._wait(0.1)
             for _ in self._ended():
                 pass
@@ -225,7 +269,7 @@ class Supervisor:
                 os.kill(slot.child.pid, number)
 
     @contextlib.contextmanager
-    def _signals(self, wake_write: int) -> Iterator[None]:
+    def _signals(self) -> Iterator[None]:
         """Signals wake the loop up through a pipe. SIGHUP is ignored: the policy file is watched anyway."""
         handlers: dict[signal.Signals, Callable[[int, FrameType | None], None] | signal.Handlers] = {
             signal.SIGCHLD: lambda *_: None,
@@ -235,7 +279,7 @@ class Supervisor:
         }
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         try:
             yield
         finally:

@@ -1,6 +1,6 @@
 """One worker process: puts the edge together, lets Sanic serve it on the inherited socket, drains on stop.
 
-It is single-threaded but for the record sink and the resolver. It accepts only once it has a policy, and it
+It is single-threaded but for the resolver. It accepts only once it has a policy, and it
 must never write plaintext of a secret anywhere but into a request.
 """
 
@@ -11,8 +11,7 @@ import gc
 import os
 import socket
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 from sanic import HTTPResponse, Request, Sanic
@@ -28,9 +27,9 @@ from proxy_edge.door import Door
 from proxy_edge.edge import Edge
 from proxy_edge.permits import SharedPermits
 from proxy_edge.policy_source import FilePolicySource, PolicySource
+from proxy_edge.records.keeper import ring_directory
 from proxy_edge.records.recorder import Recorder
-from proxy_edge.records.recovery import adopt
-from proxy_edge.records.sink import NdjsonSink
+from proxy_edge.records.recovery import make_ring
 from proxy_edge.settings import EdgeSettings, environment
 from proxy_edge.stats import Stats
 from proxy_edge.tasks import spawn
@@ -38,20 +37,26 @@ from proxy_edge.upstream.pool import Pool
 
 TICK_SECONDS = 0.1
 _PEPPER_BYTES = 32
+_TLS_GOODBYE_SECONDS = 2.0
 
 
 class EdgeLoop(uvloop.Loop):
-    """uvloop that remembers its servers, so that a drain can stop accepting first.
+    """uvloop that remembers its servers, so that a drain can stop accepting first, and bounds TLS.
 
-    Sanic closes its server only after `before_server_stop` has run, which is where we drain.
+    Sanic closes its server only after `before_server_stop` has run, which is where we drain. It leaves the
+    time for a TLS handshake and for the peer's goodbye at uvloop's 60 and 30 seconds.
     """
 
     servers: list[asyncio.AbstractServer]
+    handshake_seconds = 10.0
 
     async def create_server(  # type: ignore[override]  # passes on whatever Sanic passes
         self, *args: Any, **kwargs: Any
     ) -> asyncio.AbstractServer:
         """As uvloop's; the server is kept."""
+        if kwargs.get("ssl") is not None:
+            kwargs["ssl_handshake_timeout"] = self.handshake_seconds
+            kwargs["ssl_shutdown_timeout"] = _TLS_GOODBYE_SECONDS
         server: asyncio.AbstractServer = await super().create_server(*args, **kwargs)
         self.servers = [*getattr(self, "servers", ()), server]
         return server
@@ -90,6 +95,7 @@ def run_worker(settings: EdgeSettings, index: int, sock: socket.socket, ready: C
     )
 
     async def start(app: Sanic[Any, Any]) -> None:
+        cast("EdgeLoop", asyncio.get_running_loop()).handshake_seconds = settings.first_byte_seconds
         edge = await _assemble(settings, index, sock, clock)
         edge.apply(bundle)
         app.ctx.edge = edge
@@ -97,7 +103,6 @@ def run_worker(settings: EdgeSettings, index: int, sock: socket.socket, ready: C
             spawn("tick", _tick(edge)),
             spawn("policy", _follow(source, edge)),
         ]
-        edge.recorder.start()
         gc.collect()
         gc.set_threshold(50_000, 50, 100)  # exchanges form no cycles: the collector has little to do
         gc.freeze()  # what exists now lives as long as the worker: collections need not look at it
@@ -113,7 +118,7 @@ def run_worker(settings: EdgeSettings, index: int, sock: socket.socket, ready: C
         for task in app.ctx.tasks:
             task.cancel()
         edge.pool.close()
-        await edge.recorder.stop()
+        edge.recorder.stop()
         edge.stats.close()
 
     app.before_server_start(start)
@@ -134,24 +139,18 @@ async def _assemble(settings: EdgeSettings, index: int, sock: socket.socket, clo
     egress = EgressPolicy(EgressAllow.parse(settings.egress_allow), [(address, port)])
     dialler = Dialler(egress, clock=loop.time, connect_timeout=settings.connect_seconds)
     run = settings.home / "run"
-    ring, leftovers = adopt(settings.home / "ring", index, slots=settings.record_slots)
-    recorder = Recorder(ring, NdjsonSink(records_file(settings.home)), leftovers)
+    ring = make_ring(ring_directory(settings.home), index, slots=settings.record_slots)
     return Edge(
         settings,
         clock=clock,
         now=loop.time,
         pool=Pool(dialler, loop.time, settings.target_keepalive_seconds),
         permits=SharedPermits(run / "limits.mmap", settings.workers),
-        recorder=recorder,
+        recorder=Recorder(ring),
         stats=Stats(run / "stats.mmap", index, settings.workers, loop.time),
         via_name=edge_name.load(run / "edge.name").encode(),
         region=settings.region,
     )
-
-
-def records_file(home: Path) -> Path:
-    """Where the local sink writes request records, one JSON object a line."""
-    return home / "records" / "requests.ndjson"
 
 
 async def _tick(edge: Edge) -> None:

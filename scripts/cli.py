@@ -76,10 +76,11 @@ def _edge(options: argparse.Namespace) -> int:
     if settings.policy is None:
         raise ConfigurationError("give a policy file with --policy", field="EXEAT_POLICY")
     settings.check_files()
+    from proxy_edge.records.keeper import run_keeper
     from proxy_edge.supervisor import Supervisor
     from proxy_edge.worker import run_worker
 
-    return Supervisor(settings, run_worker).run()
+    return Supervisor(settings, run_worker, run_keeper).run()
 
 
 def _first_run(options: argparse.Namespace) -> int:

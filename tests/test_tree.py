@@ -18,8 +18,6 @@ LONG_FOR_A_REASON: dict[str, str] = {}
 """Modules over 400 lines, and why they are one module."""
 
 TESTED_ELSEWHERE = {
-    "models/clock.py": "a protocol and two lines over the system's clocks; used by tests of limits and records",
-    "models/request.py": "its parts are tested where they are made, in tests/models/test_canonical.py",
     "proxy_edge/fork.py": "tests/proxy_edge/test_supervisor.py runs it with real forks",
     "proxy_edge/process.py": "tests/proxy_edge/test_supervisor.py: death with the parent, dumps, signals",
     "proxy_edge/tasks.py": "its one function is used by every test of the running edge",

@@ -1,4 +1,4 @@
-"""Where records go: the interface of every sink, and the local one, an NDJSON file that several workers append to.
+"""Where records go: the interface of every sink, and the local one, an NDJSON file that several writers may append to.
 
 A sink has accepted a record when it says so and never before; it must not lose one that it accepted, and
 must not write one twice that it was given once. A record never reaches a log from here.
@@ -6,14 +6,12 @@ must not write one twice that it was given once. A record never reaches a log fr
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import fcntl
 import os
 import struct
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection
 from pathlib import Path
 from stat import S_ISREG
 from typing import Protocol
@@ -27,10 +25,10 @@ _ID_PREFIX = b'{"requestId":"'
 
 
 class RecordSink(Protocol):
-    """Takes records as NDJSON lines (`models.record.line`, no newline); one batch at a time."""
+    """Takes records as NDJSON (`models.record.lines`); one batch at a time."""
 
-    async def write(self, lines: Sequence[bytes]) -> int:
-        """How many lines, counted from the first, are now the sink's: at least one.
+    async def write(self, lines: bytes, count: int) -> int:
+        """How many of `count` whole lines, from the first on, are now the sink's: at least one.
 
         Raises OSError when it accepted none; the caller keeps those and comes again.
         """
@@ -39,7 +37,7 @@ class RecordSink(Protocol):
     def mark(self) -> bytes:
         """Where the next batch will land, in the sink's own words and at most 248 bytes; b"" if it needs no hint.
 
-        The ring keeps it, and it is handed back to `known` after a death. Raises OSError.
+        The keeper stores it, and its successor hands it back to `known` after a death. Raises OSError.
         """
         ...
 
@@ -59,13 +57,13 @@ class _RequestId(msgspec.Struct, rename="camel"):
 class NdjsonSink:
     """Appends whole lines to a file of mode 600; makes its directory with mode 700 where there is none.
 
-    One write per batch, in one thread of its own: a disk that stalls must not stall the event loop. All
+    One write per batch, in the caller's thread: it belongs into a process that a disk may stall. All
     writers lock the file (flock) around it, so that a batch cut short by a full disk can be taken back
     to its last whole line. A line that a killed process left unfinished gets a newline, so it spoils no other;
-    its record is still in that process's ring. When the path names another file (logrotate), that one is opened.
+    its record is still in a ring. When the path names another file (logrotate), that one is opened.
     """
 
-    __slots__ = ("_append", "_descriptor", "_identity", "_thread", "path")
+    __slots__ = ("_append", "_descriptor", "_identity", "path")
 
     def __init__(self, path: Path, *, write: Callable[[int, bytes], int] = os.write) -> None:
         """Raises ConfigurationError when the path cannot be a file of ours. write: `os.write`, or a test's."""
@@ -78,12 +76,29 @@ class NdjsonSink:
             self._reopen()
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be written: {error.strerror}", field="records") from None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="exeat-records")
 
-    async def write(self, lines: Sequence[bytes]) -> int:
+    async def write(self, lines: bytes, count: int) -> int:
         """Appends the lines with one system call. Raises OSError (ENOSPC, EFBIG, EIO) when none was accepted."""
-        data = b"\n".join(lines) + b"\n"
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, data)
+        descriptor = self._descriptor
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                if self._append(descriptor, b"\n") != 1:
+                    raise OSError(errno.EIO, "nothing was written")
+                size += 1
+            written = self._append(descriptor, lines)
+            if written == len(lines):
+                return count
+            whole = lines.rfind(b"\n", 0, written) + 1
+            # Should this fail, the next write ends the broken line with a newline instead.
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, size + whole)
+            if not whole:
+                raise OSError(errno.EIO, "not one whole line was written")
+            return lines.count(b"\n", 0, whole)
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def mark(self) -> bytes:
         """Device and inode of the file, and its length."""
@@ -95,13 +110,11 @@ class NdjsonSink:
 
         Where that file is gone from the directory nothing is known, and a record may come a second time.
         """
-        wanted = {request_id.encode(): request_id for request_id in ids}
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._search, wanted, mark)
+        return self._search({request_id.encode(): request_id for request_id in ids}, mark)
 
     async def close(self) -> None:
-        """Closes the file after a write that is still going on."""
-        self._thread.submit(os.close, self._descriptor)
-        self._thread.shutdown(wait=False)
+        """Closes the file."""
+        os.close(self._descriptor)
 
     def _follow_path(self) -> None:
         try:
@@ -122,34 +135,9 @@ class NdjsonSink:
             os.close(self._descriptor)
         self._descriptor, self._identity = descriptor, (status.st_dev, status.st_ino)
 
-    def _write(self, data: bytes) -> int:
-        """In the thread. How many lines of `data` are in the file now."""
-        descriptor = self._descriptor
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                if self._append(descriptor, b"\n") != 1:
-                    raise OSError(errno.EIO, "nothing was written")
-                size += 1
-            written = self._append(descriptor, data)
-            if written == len(data):
-                return data.count(b"\n")
-            whole = data.rfind(b"\n", 0, written) + 1
-            # Should this fail, the next write ends the broken line with a newline instead.
-            with contextlib.suppress(OSError):
-                os.ftruncate(descriptor, size + whole)
-            if not whole:
-                raise OSError(errno.EIO, "not one whole line was written")
-            return data.count(b"\n", 0, whole)
-        finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-
     def _search(self, wanted: dict[bytes, str], mark: bytes | None) -> set[str]:
-        """In the thread. Only a line that is whole counts: an unfinished one starts with its id, too."""
+        """Only a line that is whole counts: an unfinished one starts with its id, too."""
         path, start = self.path, 0
-        if mark == b"":  # that worker never began a batch
-            return set()
         if mark is not None and len(mark) == _MARK.size:
             device, inode, start = _MARK.unpack(mark)
             found = self._file_of(device, inode)

@@ -40,6 +40,7 @@ from proxy_edge.scrub.tails import Tails, borders
 MIN_VALUE = 8  # bytes; shorter values are skipped, and no form is shorter than this
 MAX_VALUE = 16 * 1024  # bytes; a longer one would not pass in the head of a request
 MAX_TOTAL = 1024 * 1024  # bytes of all forms together
+_KNOWN_NAMES = 256  # field names remembered as clean, none longer than 64 bytes
 
 _JSON_SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _JSON_EXTRA = tuple(frozenset(extra) for extra in ("", "<>&", "<>&'=", "<>&'+\"`"))
@@ -117,10 +118,12 @@ class Forms:
     filler: the byte that masks, `*` wherever it cannot spell a form anew (see `_filler`).
     """
 
-    __slots__ = ("_gates", "_jumps", "_spelled", "filler", "tails")
+    __slots__ = ("_clean_names", "_gates", "_jumps", "_lowered", "_spelled", "filler", "tails")
 
     def __init__(self, spelled: tuple[bytes, ...]) -> None:
         self._spelled = spelled
+        self._lowered = tuple(dict.fromkeys(form.lower() for form in spelled))
+        self._clean_names: set[bytes] = set()
         gates: dict[int, list[bytes]] = {}
         for form in spelled:
             gates.setdefault(min(form, key=lambda byte: _RANK.get(byte, -1)), []).append(form)
@@ -160,6 +163,23 @@ class Forms:
                 for form in group:
                     if find(form) >= 0:
                         return True
+        return False
+
+    def in_names(self, fields: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether any field's name, which is in lower case by now, held a form in whatever case it came."""
+        clean = self._clean_names
+        for name, _ in fields:  # noqa: SIM110 - on the hot path, where a generator costs as much as the search
+            if name not in clean and self._in_new_name(name):
+                return True
+        return False
+
+    def _in_new_name(self, name: bytes) -> bool:
+        if any(form in name for form in self._lowered):
+            return True
+        if len(name) <= 64:
+            if len(self._clean_names) >= _KNOWN_NAMES:
+                self._clean_names.clear()
+            self._clean_names.add(name)
         return False
 
     def runs(self, data: bytes, covered: int = 0) -> list[tuple[int, int]]:

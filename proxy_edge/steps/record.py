@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from models.errors import GRANTED
-from models.record import USER_AGENT_BYTES, Closing, Opening
+from models.record import Closing, Opening
 from proxy_edge.stats import ABORTED, CUT_OFF
 
 if TYPE_CHECKING:
@@ -41,11 +41,6 @@ def opening(x: Exchange) -> Opening:
         remaining = tuple(
             [(_METERS[limit.name], limit.name, quota[2 * at]) for at, limit in enumerate(proxy.limits)]
         )
-    agent = b""
-    for name, value in request.headers:
-        if name == b"user-agent":
-            agent = value[:USER_AGENT_BYTES]
-            break
     query = request.query
     return Opening(
         x.request_id,
@@ -60,7 +55,7 @@ def opening(x: Exchange) -> Opening:
         None if x.decision is None else x.decision.packed,
         remaining,
         x.client.caller_address(request.headers),
-        agent,
+        x.message.block.agent,
         x.policy.revision,
     )
 
@@ -70,10 +65,20 @@ def closing(x: Exchange, status: int, code: str) -> Closing:
     times = x.times
     duration = times[-1] - times[0]
     x.edge.stats.completed(duration, x.bytes_in, x.bytes_out, x.masks)
-    # times: begin, found, authenticated, judged, permitted, leased, answered, end. A request that ended early
-    # has fewer of them, and the time from its last step to its end belongs to no stage.
-    reached = times if len(times) == _ALL_TIMES else times[:-1]
-    stages = [(later - earlier) / 1e6 for earlier, later in pairwise(reached)]
+    # A request that ended early has fewer times, and from its last step to its end belongs to no stage.
+    if len(times) == _ALL_TIMES:
+        begin, found, authenticated, judged, permitted, leased, answered, end = times
+        stages: tuple[float, ...] = (
+            (found - begin) / 1e6,
+            (authenticated - found) / 1e6,
+            (judged - authenticated) / 1e6,
+            (permitted - judged) / 1e6,
+            (leased - permitted) / 1e6,
+            (answered - leased) / 1e6,
+            (end - answered) / 1e6,
+        )
+    else:
+        stages = tuple([(later - earlier) / 1e6 for earlier, later in pairwise(times[:-1])])
     upstream = None
     if x.slot >= 0 or x.sent:
         answered = len(stages) > _UPSTREAM_STAGE
@@ -82,7 +87,7 @@ def closing(x: Exchange, status: int, code: str) -> Closing:
             status if code in {GRANTED, CUT_OFF} else None,
             stages[_UPSTREAM_STAGE] if answered else None,
         )
-    return Closing(status, code, duration / 1e6, tuple(stages), upstream, x.bytes_in, x.bytes_out, x.masks)
+    return Closing(status, code, duration / 1e6, stages, upstream, x.bytes_in, x.bytes_out, x.masks)
 
 
 def withheld(query: bytes) -> bytes:

@@ -7,7 +7,8 @@ come here.
 from __future__ import annotations
 
 from models.errors import ScrubFailed
-from models.fields import BODY_DIGESTS, RESPONSE_DROPPED, connection_tokens
+from models.fields import BODY_DIGESTS, LIMIT_FIELDS, connection_tokens
+from proxy_edge.answers import Answers
 from proxy_edge.scrub.forms import Forms
 
 Fields = list[tuple[bytes, bytes]]
@@ -19,16 +20,17 @@ UNTIL_CLOSE = 3
 """How the body is delimited towards the caller."""
 
 _KEEP_ALIVE = frozenset({b"keep-alive", b"close"})
-_OWN_LIMIT_FIELDS = frozenset({b"ratelimit", b"ratelimit-policy"})
 
 
-def check_scrub(status: int, headers: Fields) -> None:
-    """Raises ScrubFailed for an answer whose body the full scrub cannot read: partial or encoded."""
+def check_scrub(status: int, coding: bytes) -> None:
+    """Raises ScrubFailed for an answer whose body the full scrub cannot read: partial or encoded.
+
+    coding: the target's Content-Encoding in lower case, empty when it sent none.
+    """
     if status == 206:
         raise ScrubFailed("partial content")
-    for name, value in headers:
-        if name == b"content-encoding" and value.lower() not in {b"identity", b""}:
-            raise ScrubFailed("content coding")
+    if coding and coding != b"identity":
+        raise ScrubFailed("content coding")
 
 
 def framing(
@@ -49,28 +51,31 @@ def framing(
     return CHUNKED, b"transfer-encoding: chunked\r\n"
 
 
-def response_head(headers: Fields, own_prefix: bytes, *, own_limits: bool) -> list[bytes]:
-    """The target's fields that may pass, as lines.
+def add_fields(lines: list[bytes], headers: Fields, answers: Answers, *, own_limits: bool) -> None:
+    """Appends the target's fields that may pass to `lines`.
 
-    own_prefix: names we set ourselves; own_limits: our RateLimit fields replace the target's.
+    answers: knows the names we set ourselves; own_limits: our RateLimit fields replace the target's.
     """
-    lines = []
+    passing = answers.passing
     nominated: frozenset[bytes] = frozenset()
+    first = len(lines)
     for name, value in headers:
-        if name in RESPONSE_DROPPED:
-            if name == b"connection" and value.lower() not in _KEEP_ALIVE:
+        if name in passing or answers.may_pass(name):
+            lines.append(b"%b: %b\r\n" % (name, value))
+        elif name == b"connection":
+            if value.lower() not in _KEEP_ALIVE:
                 nominated |= connection_tokens(value)
-            continue
-        if name.startswith(own_prefix) or (own_limits and name in _OWN_LIMIT_FIELDS):
-            continue
-        lines.append(b"%b: %b\r\n" % (name, value))
+        elif name in LIMIT_FIELDS and not own_limits:
+            lines.append(b"%b: %b\r\n" % (name, value))
     if nominated:
-        return [line for line in lines if line.partition(b":")[0] not in nominated]
-    return lines
+        lines[first:] = [line for line in lines[first:] if line.partition(b":")[0] not in nominated]
 
 
 def masked_head(lines: list[bytes], forms: Forms) -> tuple[list[bytes], int]:
-    """Status line and fields with every form of the secret masked, piece by piece, so that framing survives."""
+    """Status line and fields with every form of the secret masked, piece by piece, so that framing survives.
+
+    A field is left out when its name held a form in another case, or when name and value spell one together.
+    """
     _, status, reason = lines[0].split(b" ", 2)
     masked_reason, masks = forms.mask(reason[:-2])
     out = [b"HTTP/1.1 %b %b\r\n" % (status, masked_reason)]
@@ -79,7 +84,11 @@ def masked_head(lines: list[bytes], forms: Forms) -> tuple[list[bytes], int]:
         masked_name, in_name = forms.mask(name)
         masked_value, in_value = forms.mask(value)
         masks += in_name + in_value
-        out.append(b"%b: %b\r\n" % (masked_name, masked_value))
+        masked = b"%b: %b\r\n" % (masked_name, masked_value)
+        if forms.found(masked) or forms.in_names(((masked_name, b""),)):
+            masks += 1
+        else:
+            out.append(masked)
     return out, masks
 
 

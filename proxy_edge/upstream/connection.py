@@ -14,8 +14,17 @@ import httptools
 
 _HEAD_LIMIT = 64 * 1024
 _FIELD_LIMIT = 200
+_NOTED = frozenset({b"content-length", b"transfer-encoding", b"content-encoding"})
 _INTERIM_LIMIT = 16
 """How many 1xx answers may come before the real one."""
+_OTHER_PROTOCOLS = frozenset({b"R", b"I"})
+"""First letters of RTSP and ICE, which llhttp reads as well."""
+_CONTROLS = bytes({*range(0x20), 0x7F} - {0x09})
+"""What llhttp lets through in a reason phrase; NUL among it."""
+
+
+def _size(field: tuple[bytes, bytes]) -> int:
+    return len(field[0]) + len(field[1]) + 4
 
 
 class Waiting(Protocol):
@@ -39,6 +48,7 @@ class UpstreamConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_blanks",
         "_fed",
         "_framed",
         "_head",
@@ -50,6 +60,7 @@ class UpstreamConnection(asyncio.Protocol):
         "chunked",
         "chunks",
         "closed",
+        "coding",
         "complete",
         "dirty",
         "exchange",
@@ -91,6 +102,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.keep_alive = False
         self.chunked = False
         self.length: int | None = None
+        self.coding = b""
+        self._blanks = False
         self._framed = False
         self._head = head
         self._interim = False
@@ -162,8 +175,13 @@ class UpstreamConnection(asyncio.Protocol):
             if exchange is None:
                 self.abort()
             return
-        self.got_bytes = True
+        if not self.got_bytes:
+            self.got_bytes = True
+            if data[:1] in _OTHER_PROTOCOLS:
+                self._break("status line")
         if not self.head_done:
+            # The first read of an answer is whole in nearly every case; else a blank may stand where two meet.
+            self._blanks = self._fed > 0 or b" \r\n" in data or b"\t\r\n" in data
             self._fed += len(data)
         try:
             self._parser.feed_data(data)
@@ -173,6 +191,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._break(str(error) or "invalid HTTP")
         if not self.head_done and self._fed > 2 * _HEAD_LIMIT:
             self._break("head too large")
+        if self._head and self.head_done and not data.endswith(b"\r\n\r\n"):
+            self.dirty = True  # half a line of a body that HEAD never has makes no callback
         exchange.advance()
 
     def eof_received(self) -> bool:
@@ -209,22 +229,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One field of the head; those after it are trailers and dropped."""
-        if self.complete or self.head_done:
-            return
-        name = name.lower()
-        value = value.strip(b" \t")
-        self.headers.append((name, value))
-        if len(self.headers) > _FIELD_LIMIT:
-            self._break("too many fields")
-        if name == b"content-length":
-            if self.length is not None or not value.isdigit() or len(value) > 18:
-                self._break("Content-Length")
-                return
-            self.length = int(value)
-        elif name == b"transfer-encoding":
-            if self.chunked or value.lower() != b"chunked":
-                self._break("Transfer-Encoding")
-            self.chunked = True
+        if not self.head_done:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head stands, unless it is an interim one."""
@@ -237,16 +243,24 @@ class UpstreamConnection(asyncio.Protocol):
             if status == 101 or self._interims > _INTERIM_LIMIT:
                 self._break("interim answer")
             return
-        if self.chunked and self.length is not None:
-            self._break("Content-Length with Transfer-Encoding")
+        if status < 100 or len(self.reason.translate(None, _CONTROLS)) != len(self.reason):
+            self._break("status line")
+        headers = self.headers
+        if len(headers) > _FIELD_LIMIT:
+            self._break("too many fields")
+        if self._fed > _HEAD_LIMIT and sum(map(_size, headers)) > _HEAD_LIMIT:
+            self._break("head too large")
+        if self._blanks:  # llhttp leaves the blanks behind a value
+            headers[:] = [(name, value.rstrip(b" \t")) for name, value in headers]
+        for name, value in headers:
+            if name in _NOTED:
+                self._note(name, value)
         version = self._parser.get_http_version()
         if version != "1.1" and (version != "1.0" or self.chunked):
             self._break("version or framing")
         self.keep_alive = self._parser.should_keep_alive()
         bodiless = self._head or status in {204, 304}
         self._framed = bodiless or self.chunked or self.length is not None
-        if sum(len(name) + len(value) for name, value in self.headers) > _HEAD_LIMIT:
-            self._break("head too large")
         self.head_done = True
         if self._head:
             # llhttp would wait for the body that Content-Length announces and HEAD never has.
@@ -256,6 +270,8 @@ class UpstreamConnection(asyncio.Protocol):
         """A piece of the body; after the end it is nobody's."""
         if self.complete:
             self.dirty = True
+        elif self._interim:
+            self._break("interim answer with a body")  # it would pass for the beginning of the real one's
         else:
             self.chunks.append(data)
 
@@ -265,12 +281,26 @@ class UpstreamConnection(asyncio.Protocol):
             self._interim = False
             self.reason = b""
             self.headers = []
-            self.length = None
-            self.chunked = False
         elif self.head_done:
             self.complete = True
 
     # -- inside -----------------------------------------------------------------------------------
+
+    def _note(self, name: bytes, value: bytes) -> None:
+        """Checks the fields that frame the answer; one that could be read in two ways breaks it."""
+        if name == b"content-length":
+            if self.length is not None or not value.isdigit() or len(value) > 18:
+                self._break("Content-Length")
+                return
+            self.length = int(value)
+        elif name == b"content-encoding":
+            self.coding = (self.coding + b"," if self.coding else b"") + value.lower()
+        else:
+            if self.chunked or value.lower() != b"chunked":
+                self._break("Transfer-Encoding")
+            self.chunked = True
+        if self.chunked and self.length is not None:
+            self._break("Content-Length with Transfer-Encoding")
 
     def _break(self, reason: str) -> None:
         if self.complete:

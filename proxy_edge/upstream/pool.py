@@ -39,7 +39,19 @@ class Waiter(Protocol):
 class Lane:
     """The connections of one client to one target."""
 
-    __slots__ = ("_dialler", "_limit", "_now", "_safe_idle", "_target", "_tls", "busy", "idle", "waiting")
+    __slots__ = (
+        "_dialler",
+        "_free",
+        "_handing",
+        "_limit",
+        "_now",
+        "_safe_idle",
+        "_target",
+        "_tls",
+        "busy",
+        "idle",
+        "waiting",
+    )
 
     def __init__(
         self, target: CompiledTarget, dialler: Dialler, now: Callable[[], float], unsafe_idle: float
@@ -53,6 +65,8 @@ class Lane:
         self.busy = 0
         self.idle: dict[str, list[UpstreamConnection]] = {}
         self.waiting: deque[Waiter] = deque()
+        self._free: list[UpstreamConnection] = []
+        self._handing = False
 
     def take(self, *, safe: bool) -> UpstreamConnection | None:
         """An idle connection to an address that is still approved, or None. Never waits.
@@ -89,6 +103,7 @@ class Lane:
                 raise TargetSaturated(self._target.id)
             self.waiting.append(waiter)
             return
+        self._make_room(limit)
         self.busy += 1
         spawn("dial", self._dial(waiter))
 
@@ -99,24 +114,19 @@ class Lane:
 
     def unused(self, connection: UpstreamConnection) -> None:
         """A connection on which nothing was sent: as good as before."""
-        if connection.closed or connection.dirty:
-            self._lost(connection)
-        elif self.waiting:
-            self.waiting.popleft().connected(connection)
-        else:
-            self._keep(connection)
+        self._free.append(connection)
+        self._hand_on()
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """The exchange on `connection` is over: keep it when it can be reused, close it otherwise."""
         reusable = connection.reusable
         connection.end()
-        if not reusable:
-            self._lost(connection)
-        elif self.waiting:
+        if reusable:
             connection.reused = True
-            self.waiting.popleft().connected(connection)
         else:
-            self._keep(connection)
+            connection.dirty = True
+        self._free.append(connection)
+        self._hand_on()
 
     def reap(self) -> bool:
         """Closes what was idle too long; True when the lane is empty and can be dropped."""
@@ -140,6 +150,33 @@ class Lane:
             for connection in stack:
                 connection.abort()
         self.idle.clear()
+
+    def _hand_on(self) -> None:
+        """Gives free connections to who waits.
+
+        One after the other and never one inside the other: a thousand who wait may each refuse at once.
+        """
+        if self._handing:
+            return
+        self._handing = True
+        try:
+            while self._free:
+                connection = self._free.pop()
+                if connection.closed or connection.dirty:
+                    self._lost(connection)
+                elif self.waiting:
+                    self.waiting.popleft().connected(connection)
+                else:
+                    self._keep(connection)
+        finally:
+            self._handing = False
+
+    def _make_room(self, limit: int) -> None:
+        """Closes idle connections, the longest idle first, so that one more stays within the limit."""
+        idle = sorted((one for stack in self.idle.values() for one in stack), key=lambda one: one.idle_since)
+        for connection in idle[: max(0, self.busy + 1 + len(idle) - limit)]:
+            self.idle[connection.address].remove(connection)
+            connection.abort()
 
     def _keep(self, connection: UpstreamConnection) -> None:
         self.busy -= 1

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -153,9 +153,21 @@ class EdgeProcess:
         return self.process.pid
 
     def worker_pids(self) -> list[int]:
-        """The supervisor's children, in order of age."""
+        """The supervisor's children that are workers, in order of age."""
+        return self._children("exeat-worker")
+
+    def keeper_pid(self) -> int:
+        """The child that delivers the records."""
+        return int(until(lambda: self._children("exeat-keeper"), 5, "the keeper")[0])
+
+    def _children(self, name: str) -> list[int]:
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [int(child) for child in children]
+        named = []
+        for child in children:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if Path(f"/proc/{child}/comm").read_text().strip() == name:
+                    named.append(int(child))
+        return named
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signals the supervisor and returns its exit status."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,11 +12,12 @@ from tests.kit.edge import CALLER_KEY
 
 @dataclass
 class RawAnswer:
-    """One parsed answer; names in lower case."""
+    """One parsed answer; names in lower case. raw_head: the head as it came, blank line left out."""
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes
+    raw_head: bytes = b""
 
     def get(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key == name.lower()), None)
@@ -24,9 +26,20 @@ class RawAnswer:
 class RawClient:
     """A TCP connection that sends bytes as they are and reads answers one by one."""
 
-    def __init__(self, port: int, timeout: float = 10.0) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(
+        self, port: int, timeout: float = 10.0, *, tls: ssl.SSLContext | None = None, receive_buffer: int = 0
+    ) -> None:
+        self.socket = socket.socket()
+        self.socket.settimeout(timeout)
+        if receive_buffer:  # a bound for what the kernel takes off the edge's hands; set before connecting
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.connect(("127.0.0.1", port))
+        if tls is not None:
+            # A connection that ends without close_notify was cut: that must not look like an end.
+            self.socket = tls.wrap_socket(
+                self.socket, server_hostname="localhost", suppress_ragged_eofs=False
+            )
         self._buffer = b""
 
     def __enter__(self) -> Self:
@@ -58,7 +71,7 @@ class RawClient:
         for line in lines:
             name, _, value = line.partition(":")
             headers.append((name.lower(), value.strip()))
-        answer = RawAnswer(status, headers, b"")
+        answer = RawAnswer(status, headers, b"", text)
         if head or status in {204, 304}:
             return answer
         if answer.get("transfer-encoding") == "chunked":
@@ -73,6 +86,14 @@ class RawClient:
                 pass
             answer.body, self._buffer = self._buffer, b""
         return answer
+
+    def read_until(self, mark: bytes) -> bytes:
+        """Raw bytes up to and with `mark`. Raises EOFError when the connection ends first."""
+        while mark not in self._buffer:
+            if not self._more():
+                raise EOFError(self._buffer)
+        data, found, self._buffer = self._buffer.partition(mark)
+        return data + found
 
     def _chunks(self) -> bytes:
         body = b""
@@ -97,7 +118,7 @@ class RawClient:
             return False
         try:
             return self.socket.recv(1) == b""
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):
             return True
 
 

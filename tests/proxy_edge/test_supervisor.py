@@ -43,7 +43,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 class Edge:
     """One supervised program in a session of its own."""
 
-    def __init__(self, home: Path, mode: str, **settings: str) -> None:
+    def __init__(self, home: Path, mode: str, keeper: str = "keep", **settings: str) -> None:
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
@@ -53,7 +53,7 @@ class Edge:
         }
         self.home = home
         self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), mode],
+            [sys.executable, str(PROGRAM), mode, keeper],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -101,6 +101,14 @@ class Edge:
                         alive.add(int(entry.name))
         return alive
 
+    def keeper(self) -> int:
+        """The keeper's process id, 0 while there is none."""
+        for pid in self.members():
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text() == "exeat-keeper\n":
+                    return pid
+        return 0
+
     def finish(self) -> tuple[int, str]:
         """Exit status and everything it wrote to stderr."""
         _, errors = self.process.communicate(timeout=20.0)
@@ -116,8 +124,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Edge]]:
     """Starts edges, and leaves none behind."""
     edges: list[Edge] = []
 
-    def starter(mode: str = "serve", home: str = "home", **settings: str) -> Edge:
-        edges.append(Edge(tmp_path / home, mode, **{"drain_seconds": "2", **settings}))
+    def starter(mode: str = "serve", home: str = "home", keeper: str = "keep", **settings: str) -> Edge:
+        edges.append(Edge(tmp_path / home, mode, keeper, **{"drain_seconds": "2", **settings}))
         return edges[-1]
 
     yield starter
@@ -200,8 +208,67 @@ def test_only_worker_killed_leaves_connections_waiting(start: Callable[..., Edge
     assert (index, pid != victim) == (0, True)
 
 
+def test_keeper_is_a_child_of_its_own(start: Callable[..., Edge]) -> None:
+    """Processes have names, the keeper's log lines say whose they are, and it does not hold the port."""
+    edge = start(workers="2")
+    edge.wait_ready()
+    names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in edge.members() - {edge.process.pid}]
+    assert sorted(names) == ["exeat-keeper", "exeat-worker", "exeat-worker"]
+    files = [str(file.readlink()) for file in Path(f"/proc/{edge.keeper()}/fd").iterdir()]
+    assert not [name for name in files if name.startswith("socket:")]
+
+
+def test_killed_keeper_is_replaced_while_workers_serve_and_drain(start: Callable[..., Edge]) -> None:
+    """Kill -9 of the keeper: another takes its place within 2 s, the workers are the same; also during a drain."""
+    edge = start("stubborn", drain_seconds="60")
+    edge.wait_ready()
+    workers = edge.members() - {edge.keeper()}
+    for drain in (False, True):
+        if drain:
+            edge.process.terminate()
+        victim = edge.keeper()
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda victim=victim: edge.keeper() not in {0, victim}, 2.0)
+        assert edge.members() - {edge.keeper()} == workers
+
+
+def test_keeper_ends_after_the_last_worker(start: Callable[..., Edge]) -> None:
+    """SIGTERM goes to the workers first; what they wrote last the keeper can still deliver."""
+    edge = start(workers="2")
+    edge.wait_ready()
+    edge.process.terminate()
+    assert edge.finish()[0] == 0
+    ended = [str(line["message"]) for line in edge.log() if str(line["message"]).endswith(" ended")]
+    assert ended == ["worker ended", "worker ended", "keeper ended"]
+
+
+def test_keeper_that_ignores_sigterm_is_killed(start: Callable[..., Edge]) -> None:
+    """After the margin, SIGKILL; the exit status tells."""
+    edge = start(keeper="clinging")
+    edge.wait_ready()
+    edge.process.terminate()
+    assert edge.finish()[0] == 1
+    assert "keeper killed" in [line["message"] for line in edge.log()]
+
+
+@pytest.mark.parametrize(
+    ("keeper", "status", "said"),
+    [
+        ("unkept", 78, "exeat: records: cannot be written\n"),
+        ("failing", 1, "exeat: keeper cannot start (status 1), see {log}\n"),
+    ],
+)
+def test_keeper_that_cannot_start_stops_everything(
+    start: Callable[..., Edge], keeper: str, status: int, said: str
+) -> None:
+    """Without one no record would get anywhere: the edge says why and ends, as it does for a worker."""
+    edge = start(keeper=keeper, log_stderr="false")
+    assert edge.finish() == (status, said.format(log=edge.home / "logs" / "edge.log"))
+    assert {line["worker"] for line in edge.log() if str(line["logger"]).endswith(".worker")} == {"keeper"}
+
+
 def test_workers_die_with_the_supervisor(start: Callable[..., Edge]) -> None:
-    """Kill -9 of the supervisor takes its workers along, and the home is free again."""
+    """Kill -9 of the supervisor takes workers and keeper along, and the home is free again."""
     edge = start(workers="2")
     edge.wait_ready()
     edge.process.kill()
@@ -246,13 +313,17 @@ def test_second_signal_ends_the_patience(start: Callable[..., Edge]) -> None:
     assert time.monotonic() - began < 5.0
 
 
-def test_crash_loop_slows_down(start: Callable[..., Edge], tmp_path: Path) -> None:
+def test_crash_loop_slows_down(start: Callable[..., Edge]) -> None:
     """A worker that dies as soon as it is ready is restarted ever more slowly, and the supervisor stays."""
     edge = start("crash")
     edge.wait_ready()
-    marks = tmp_path / "home" / "starts"
-    wait_until(lambda: marks.exists() and marks.stat().st_size >= 5)
-    starts = [line["at"] for line in edge.log() if line["message"] == "worker started"]
+    starts: list[object] = []
+
+    def started_five_times() -> bool:
+        starts[:] = [line["at"] for line in edge.log() if line["message"] == "worker started"]
+        return len(starts) >= 5
+
+    wait_until(started_five_times)
     gaps = [_seconds(str(b)) - _seconds(str(a)) for a, b in itertools.pairwise(starts)]
     assert gaps[0] < gaps[3]
     assert gaps[1] >= 0.095

@@ -1,7 +1,7 @@
 """A program that supervises workers of a few lines, for the tests of the supervisor.
 
-Run as `tiny_edge.py MODE`; settings come from the environment. It never parses HTTP: a worker answers
-every connection with its index, its process id and whether it can be dumped.
+Run as `tiny_edge.py MODE [KEEPER]`; settings come from the environment. It never parses HTTP: a worker
+answers every connection with its index, its process id and whether it can be dumped.
 """
 
 from __future__ import annotations
@@ -44,9 +44,7 @@ def serve(settings: EdgeSettings, index: int, sock: socket.socket, ready: Callab
 
 
 def crash(settings: EdgeSettings, index: int, sock: socket.socket, ready: Callable[[], None]) -> None:
-    """Says ready, leaves a mark and ends at once."""
-    with (settings.home / "starts").open("a") as marks:
-        marks.write("x")
+    """Says ready and ends at once."""
     ready()
     raise SystemExit(3)
 
@@ -69,11 +67,38 @@ def stubborn(settings: EdgeSettings, index: int, sock: socket.socket, ready: Cal
         signal.pause()
 
 
+def keep(settings: EdgeSettings, ready: Callable[[], None]) -> None:
+    """Waits for SIGTERM."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    ready()
+    signal.sigwait({signal.SIGTERM})
+
+
+def unkept(settings: EdgeSettings, ready: Callable[[], None]) -> None:
+    """Cannot start because of a file."""
+    raise ConfigurationError("cannot be written", field="records")
+
+
+def failing(settings: EdgeSettings, ready: Callable[[], None]) -> None:
+    """Fails before it is ready."""
+    raise OSError
+
+
+def clinging(settings: EdgeSettings, ready: Callable[[], None]) -> None:
+    """Does not stop when asked."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ready()
+    while True:
+        signal.pause()
+
+
 def main() -> int:
-    """Supervises the worker named on the command line."""
+    """Supervises the worker and the keeper named on the command line."""
+    keepers = {work.__name__: work for work in (keep, unkept, failing, clinging)}
     modes = {work.__name__: work for work in (serve, crash, misconfigured, broken, stubborn)}
     try:
-        return Supervisor(EdgeSettings.load(), modes[sys.argv[1]], stop_margin=0.2).run()
+        keeper = keepers[[*sys.argv, "keep"][2]]
+        return Supervisor(EdgeSettings.load(), modes[sys.argv[1]], keeper, stop_margin=0.2).run()
     except ConfigurationError as error:
         say(str(error))
         return 78

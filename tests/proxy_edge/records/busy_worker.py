@@ -1,37 +1,35 @@
 """A program that records as fast as it can until it is killed, for the tests of a worker's death.
 
-Run as `busy_worker.py HOME INDEX NAME`: ring in HOME/ring, sink HOME/requests.ndjson. It first takes over
-what dead workers left. In HOME/NAME one byte per request, stored when the call has returned, says what
-became of it: 1 opened, 2 closed, 3 about to be discarded. Request n has the id `NAME-n`.
+Run as `busy_worker.py HOME INDEX NAME`: ring in HOME/ring. In HOME/NAME one byte per request, stored when the
+call has returned, says what became of it: 1 opened, 2 closed, 3 about to be discarded. Request n has the id
+`NAME-n`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import mmap
+import os
 import random
 import sys
 from pathlib import Path
 
 from models.errors import RingFull
+from proxy_edge.records.keeper import ring_directory
 from proxy_edge.records.recorder import Recorder
-from proxy_edge.records.recovery import adopt
-from proxy_edge.records.sink import NdjsonSink
+from proxy_edge.records.recovery import make_ring
 from tests.proxy_edge.records.samples import closing, opening
 
 REQUESTS = 1 << 20
 SIZES = (0, 0, 0, 0, 200, 700, 3000)
 
 
-async def main(home: Path, index: int, name: str) -> None:
+def main(home: Path, index: int, name: str) -> None:
     """Never returns by itself."""
     with (home / name).open("w+b") as file:
         file.truncate(REQUESTS)
         said = mmap.mmap(file.fileno(), REQUESTS)
     choose = random.Random(name)
-    ring, leftovers = adopt(home / "ring", index, slots=512, slot_bytes=1024)
-    recorder = Recorder(ring, NdjsonSink(home / "requests.ndjson"), leftovers, interval=0.001)
-    recorder.start()
+    recorder = Recorder(make_ring(ring_directory(home), index, slots=512, slot_bytes=1024))
     in_flight: list[tuple[int, int]] = []
     number = 0
     while number < REQUESTS:
@@ -39,7 +37,7 @@ async def main(home: Path, index: int, name: str) -> None:
             try:
                 slot = recorder.open(opening(f"{name}-{number}", choose.choice(SIZES)))
             except RingFull:
-                await asyncio.sleep(0)
+                os.sched_yield()
                 continue
             said[number] = 1
             in_flight.append((number, slot))
@@ -53,8 +51,8 @@ async def main(home: Path, index: int, name: str) -> None:
                 said[ended] = 3
                 recorder.discard(slot)
         if not choose.randrange(60):
-            await asyncio.sleep(0)
+            recorder.reclaim()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

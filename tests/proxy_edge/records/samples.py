@@ -1,17 +1,22 @@
-"""Openings and closings for the tests of the records, and a sink that does what it is told."""
+"""Openings and closings for the tests of the records, what a ring holds, and a sink that does what it is told."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from models.record import Closing, Opening
+from proxy_edge.records.ring import Ring
+from proxy_edge.records.view import RingView
 
 
-def opening(request_id: str, size: int = 0, received_at: int = 1_700_000_000_000) -> Opening:
+def opening(request_id: str, size: int = 0) -> Opening:
     """An opening as the exchange makes it; size: bytes of query."""
     return Opening(
         request_id,
@@ -19,7 +24,7 @@ def opening(request_id: str, size: int = 0, received_at: int = 1_700_000_000_000
         "prx_1",
         "us-east-1",
         "cred_1",
-        received_at,
+        1_700_000_000_000,
         b"GET",
         b"/v1/things",
         b"q" * size,
@@ -32,12 +37,12 @@ def opening(request_id: str, size: int = 0, received_at: int = 1_700_000_000_000
     )
 
 
-def closing(size: int = 0, duration_ms: float = 3.5) -> Closing:
+def closing(size: int = 0) -> Closing:
     """A closing with status 200; size: bytes of host name."""
     return Closing(
         200,
         "proxy-access-granted",
-        duration_ms,
+        3.5,
         (0.01, 0.02, 0.03, 0.04, 0.05, 3.0, 0.1),
         ("h" * size, 200, 3.0),
         10,
@@ -55,6 +60,49 @@ def files(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
+def contents(path: Path) -> tuple[dict[int, tuple[Opening, Closing | None]], int]:
+    """What a ring's file holds at this moment, open records included, by slot; and how many slots are damaged."""
+    view = RingView(path)
+    view.orphaned = True  # so that it shows what is open, although the worker may be alive
+    entries = view.entries(view.slots)
+    damaged = len(view.withheld)
+    view.close()
+    found = {}
+    for entry in entries:
+        opened = msgspec.msgpack.decode(msgspec.msgpack.encode(entry.opening), type=Opening)
+        found[entry.slot] = opened, entry.closing
+    return found, damaged
+
+
+def held(path: Path) -> dict[int, tuple[Opening, Closing | None]]:
+    """`contents` of a ring without damage."""
+    found, damaged = contents(path)
+    assert damaged == 0
+    return found
+
+
+def acknowledge(path: Path, *slots: int) -> None:
+    """What the keeper does once the sink has these records."""
+    view = RingView(path)
+    for slot in slots:
+        view.acknowledge(slot)
+    view.close()
+
+
+def die(ring: Ring) -> None:
+    """What the kernel does for a killed worker: the map and the lock go, the file stays."""
+    ring._map.close()
+    os.close(ring._descriptor)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Lets the loop go on until `condition()` is true; the test's own timeout is the limit."""
+    while True:
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+
+
 class ScriptedSink:
     """Keeps lines in memory. script: per write an error to raise or how many lines to take; then it takes all."""
 
@@ -63,6 +111,7 @@ class ScriptedSink:
         self.script = list(script)
         self.writes: list[int] = []
         self.marks = 0
+        self.asked: list[bytes | None] = []
         self.closed = False
 
     @property
@@ -74,16 +123,20 @@ class ScriptedSink:
         self.marks += 1
         return len(self.lines).to_bytes(8, "little")
 
-    async def write(self, lines: Sequence[bytes]) -> int:
+    async def write(self, lines: bytes, count: int) -> int:
         await asyncio.sleep(0)
-        step = self.script.pop(0) if self.script else len(lines)
+        texts = lines.splitlines()
+        assert len(texts) == count
+        step = self.script.pop(0) if self.script else count
         if isinstance(step, OSError):
             raise step
-        self.lines += lines[:step]
+        step = min(step, count)
+        self.lines += texts[:step]
         self.writes.append(step)
         return step
 
     async def known(self, ids: Collection[str], mark: bytes | None) -> set[str]:
+        self.asked.append(mark)
         return set(ids) & set(self.ids[int.from_bytes(mark or b"", "little") :])
 
     async def close(self) -> None:

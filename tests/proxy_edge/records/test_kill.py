@@ -1,4 +1,4 @@
-"""Invariant 9 against the real thing: workers killed with SIGKILL wherever they happen to be, again and again."""
+"""Invariant 9 against the real thing: workers and keeper killed with SIGKILL wherever they happen to be, again and again."""
 
 from __future__ import annotations
 
@@ -10,77 +10,129 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-from proxy_edge.records.recorder import Recorder
-from proxy_edge.records.recovery import adopt
+from proxy_edge.records.keeper import Keeper, records_file, ring_directory
+from proxy_edge.records.mark import MarkFile
 from proxy_edge.records.sink import NdjsonSink
 from tests.proxy_edge.records.samples import files
 
 ROOT = Path(__file__).resolve().parents[3]
-PROGRAM = Path(__file__).with_name("busy_worker.py")
-ROUNDS = 5
+FOLDER = Path(__file__).parent
 WORKERS = 2
+KILLS = ("keeper", "worker", "both", "keeper", "everything", "keeper", "keeper", "both")
 
 
-def start(home: Path, index: int, name: str) -> subprocess.Popen[bytes]:
-    """A busy worker; its own warnings count as errors, too."""
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", str(PROGRAM), str(home), str(index), name],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+class Edge:
+    """Busy workers and a busy keeper in one home; their own warnings count as errors, too."""
 
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.names: list[str] = []
+        self.serving: dict[int, str] = {}
+        self.workers: dict[int, subprocess.Popen[bytes]] = {}
+        self.keeper = self._start("busy_keeper.py")
+        for index in range(WORKERS):
+            self.start_worker(index)
 
-def wait_for_request(worker: subprocess.Popen[bytes], path: Path, number: int) -> None:
-    """Returns when the worker has opened its request `number`."""
-    deadline = time.monotonic() + 30
-    while not path.exists() or not path.stat().st_size:
-        assert worker.poll() is None
-        assert time.monotonic() < deadline
-        os.sched_yield()
-    with path.open("rb", buffering=0) as said:
-        while os.pread(said.fileno(), 1, number) in {b"", b"\0"}:
-            assert worker.poll() is None
+    def start_worker(self, index: int) -> None:
+        name = self.serving[index] = f"w{len(self.names)}"
+        self.names.append(name)
+        self.workers[index] = self._start("busy_worker.py", str(index), name)
+
+    def start_keeper(self) -> None:
+        self.keeper = self._start("busy_keeper.py")
+
+    def _start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", str(FOLDER / program), str(self.home), *arguments],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Looks as often as it can, so that what follows happens anywhere in the work of the others."""
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert self.keeper.poll() is None
+            assert all(worker.poll() is None for worker in self.workers.values())
             assert time.monotonic() < deadline
             os.sched_yield()
 
+    def delivered(self) -> int:
+        """Bytes in the sink."""
+        path = records_file(self.home)
+        return path.stat().st_size if path.exists() else 0
 
-async def test_killed_workers_lose_and_repeat_no_record(tmp_path: Path) -> None:
-    """Two workers share a sink and are killed at random points, also while they recover those before them.
+    def requests(self, name: str) -> int:
+        """How many requests a worker has opened."""
+        path = self.home / name
+        if not path.exists() or not path.stat().st_size:
+            return 0
+        return len(path.read_bytes().rstrip(b"\0"))
+
+    def close(self) -> None:
+        """Leaves no process behind."""
+        for process in (self.keeper, *self.workers.values()):
+            kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL, and waits for the end."""
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+async def test_killed_workers_and_keepers_lose_and_repeat_no_record(tmp_path: Path) -> None:
+    """Under load, at random points: the keeper, a worker, one of each, all; also while others' records are recovered.
 
     In the end every request that was opened is there exactly once: with its status where `close` had
     returned, with that or `unknown` where it had not.
     """
     choose = random.Random(os.environ.get("PYTHONHASHSEED"))
-    names = []
-    for turn in range(ROUNDS):
-        workers = {f"w{turn}x{index}": start(tmp_path, index, f"w{turn}x{index}") for index in range(WORKERS)}
-        for name, worker in workers.items():
-            wait_for_request(
-                worker, tmp_path / name, choose.choice((0, 50, 500, 5000)) + choose.randrange(50)
-            )
-            worker.send_signal(signal.SIGKILL)
-        for worker in workers.values():
-            worker.wait()
-        names += workers
+    edge = Edge(tmp_path)
+    try:
+        for victims in KILLS:
+            for name in edge.serving.values():
+                least = choose.randrange(800)
+                edge.wait(lambda name=name, least=least: edge.requests(name) > least)
+            goal = edge.delivered() + choose.choice((1, 10_000, 200_000)) + choose.randrange(10_000)
+            edge.wait(lambda goal=goal: edge.delivered() >= goal)
+            worker = choose.randrange(WORKERS)
+            if victims != "worker":
+                kill(edge.keeper)
+            for index in range(WORKERS):
+                if victims == "everything" or (victims in {"worker", "both"} and index == worker):
+                    kill(edge.workers[index])
+                    edge.start_worker(index)
+            if victims != "worker":
+                edge.start_keeper()
+    finally:
+        edge.close()
 
-    ring, leftovers = adopt(tmp_path / "ring", 0)
-    recorder = Recorder(ring, NdjsonSink(tmp_path / "requests.ndjson"), leftovers)
-    assert await recorder.stop(deadline=60) == 0
-    assert files(tmp_path / "ring") == []
+    keeper = Keeper(
+        ring_directory(tmp_path), MarkFile(tmp_path / "keeper.mark"), NdjsonSink(records_file(tmp_path))
+    )
+    assert await keeper.stop(deadline=60) == 0
+    assert files(ring_directory(tmp_path)) == []
+    check(tmp_path, edge.names)
 
+
+def check(home: Path, names: list[str]) -> None:
+    """Compares the sink with what the workers said they had done."""
     statuses: dict[str, object] = {}
     times: Counter[str] = Counter()
-    for text in (tmp_path / "requests.ndjson").read_bytes().splitlines():
+    for text in records_file(home).read_bytes().splitlines():
         try:
             record = json.loads(text)
         except ValueError:  # cut off by a kill inside the write; its record comes whole later
             continue
         statuses[record["requestId"]] = record["status"]
         times[record["requestId"]] += 1
-    assert set(times.values()) <= {1}
+    assert set(times.values()) == {1}
     for name in names:
-        said = (tmp_path / name).read_bytes().rstrip(b"\0")
+        path = home / name
+        said = path.read_bytes().rstrip(b"\0") if path.exists() else b""
         for number, state in enumerate(said):
             status = statuses.pop(f"{name}-{number}", None)
             if state == 2:

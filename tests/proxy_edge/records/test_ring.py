@@ -18,19 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from models.errors import RingFull
+from models.errors import ExeatError, RingFull
 from models.record import Closing, Opening
-from proxy_edge.records.ring import CLOSED, Contents, Ring, RingError, read
-from tests.proxy_edge.records.samples import closing, opening
-
-
-def contents(path: Path) -> Contents:
-    """What the file holds at this moment."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return read(descriptor)
-    finally:
-        os.close(descriptor)
+from proxy_edge.records.ring import ACKED, CLOSED, Ring
+from tests.proxy_edge.records.samples import acknowledge, closing, contents, die, held, opening
 
 
 @pytest.fixture
@@ -44,11 +35,15 @@ def ring(tmp_path: Path) -> Iterator[Ring]:
 def test_record_is_in_the_file_when_open_returns(ring: Ring) -> None:
     """Another reader of the file sees the opening at once, and the closing once it is closed."""
     slot = ring.open(opening("req_1"))
-    assert contents(ring.path).entries == [(slot, opening("req_1"), None)]
+    assert held(ring.path) == {slot: (opening("req_1"), None)}
+    assert ring.depth == 0
     ring.close(slot, closing())
-    assert contents(ring.path).entries == [(slot, opening("req_1"), closing())]
-    ring.free(slot)
-    assert contents(ring.path).entries == []
+    assert held(ring.path) == {slot: (opening("req_1"), closing())}
+    assert ring.depth == 1
+    acknowledge(ring.path, slot)
+    assert held(ring.path) == {}
+    assert (ring.depth, ring.used) == (0, 1)
+    ring.reclaim()
     assert ring.used == 0
 
 
@@ -57,8 +52,9 @@ def test_long_record_takes_more_slots_and_loses_nothing(ring: Ring, size: int) -
     """A query or closing longer than a slot comes back whole, and its slots are free again afterwards."""
     slot = ring.open(opening("req_1", size))
     ring.close(slot, closing(min(size, 1000)))
-    assert contents(ring.path).entries == [(slot, opening("req_1", size), closing(min(size, 1000)))]
-    ring.free(slot)
+    assert held(ring.path) == {slot: (opening("req_1", size), closing(min(size, 1000)))}
+    acknowledge(ring.path, slot)
+    ring.reclaim()
     assert ring.used == 0
 
 
@@ -71,20 +67,54 @@ def test_full_ring_refuses_and_keeps_what_it_has(ring: Ring) -> None:
     slots.append(ring.open(opening("req_7")))
     with pytest.raises(RingFull):
         ring.open(opening("req_8"))
-    assert [entry.opening.request_id for entry in contents(ring.path).entries] == [
+    assert [opened.request_id for opened, _ in held(ring.path).values()] == [
         f"req_{number}" for number in range(8)
     ]
-    ring.free(slots[3])
+    ring.discard(slots[3])
     assert ring.open(opening("req_8")) == slots[3]
 
 
-def test_closing_never_fails_for_want_of_a_slot(ring: Ring) -> None:
-    """A closing that needs a second slot of a full ring leaves the record open in the file."""
+def test_full_ring_finds_what_was_acknowledged_by_itself(ring: Ring) -> None:
+    """Nobody has to ask for it: the opening that finds no free slot looks for acknowledged ones."""
+    for number in range(8):
+        ring.close(ring.open(opening(f"req_{number}")), closing())
+    with pytest.raises(RingFull):
+        ring.open(opening("req_8"))
+    acknowledge(ring.path, 2, 5)
+    assert {ring.open(opening("req_8")), ring.open(opening("req_9"))} == {2, 5}
+    with pytest.raises(RingFull):
+        ring.open(opening("req_10"))
+
+
+def test_closing_without_room_leaves_the_record_open(ring: Ring) -> None:
+    """A closing that needs a second slot of a full ring raises RingFull, and can be given again later."""
     slots = [ring.open(opening(f"req_{number}")) for number in range(8)]
-    ring.close(slots[0], closing(2000))
-    assert contents(ring.path).entries[0].closing is None
-    ring.free(slots[0])
-    assert ring.used == 7
+    with pytest.raises(RingFull):
+        ring.close(slots[0], closing(1000))
+    assert held(ring.path)[slots[0]] == (opening("req_0"), None)
+    ring.discard(slots[1])
+    ring.close(slots[0], closing(500))
+    assert held(ring.path)[slots[0]] == (opening("req_0"), closing(500))
+    acknowledge(ring.path, slots[0])
+    ring.reclaim()
+    assert ring.used == 6
+
+
+@pytest.mark.parametrize("state", ["free", "closed", "acknowledged"])
+def test_what_is_not_open_cannot_end(ring: Ring, state: str) -> None:
+    """Closing and discarding raise ExeatError and change nothing, whatever the slot is."""
+    slot = ring.open(opening("req_1"))
+    if state == "free":
+        ring.discard(slot)
+    else:
+        ring.close(slot, closing())
+    if state == "acknowledged":
+        acknowledge(ring.path, slot)
+    image = ring.path.read_bytes()
+    for end in (lambda: ring.close(slot, closing()), lambda: ring.discard(slot)):
+        with pytest.raises(ExeatError, match="not open"):
+            end()
+    assert ring.path.read_bytes() == image
 
 
 def test_opening_that_cannot_be_encoded_takes_no_slot(ring: Ring) -> None:
@@ -118,115 +148,99 @@ def test_ring_that_has_no_room_is_not_made(tmp_path: Path) -> None:
 
 
 def test_empty_ring_is_deleted_and_any_other_stays(tmp_path: Path) -> None:
-    """Disposing of a ring deletes its file only when nothing is in it."""
-    empty, used = Ring(tmp_path / "empty", 8, 1024), Ring(tmp_path / "used", 8, 1024)
-    used.open(opening("req_1"))
-    empty.dispose()
-    used.dispose()
-    assert list(tmp_path.iterdir()) == [tmp_path / "used"]
-    assert contents(tmp_path / "used").entries == [(0, opening("req_1"), None)]
-
-
-def test_mark_is_kept(ring: Ring) -> None:
-    """The sink's mark comes back; none given is an empty one; a spoilt one is None."""
-    assert contents(ring.path).mark == b""
-    ring.mark(b"somewhere")
-    assert contents(ring.path).mark == b"somewhere"
-    ring.mark(b"m" * 248)
-    assert contents(ring.path).mark == b"m" * 248
-    with pytest.raises(ValueError, match="too long"):
-        ring.mark(b"m" * 249)
-    ring._map[80] = 0
-    assert contents(ring.path).mark is None
-
-
-@pytest.mark.parametrize(
-    ("place", "value", "reason"),
-    [
-        (slice(0, 8), b"SOMETHIN", "not a ring"),
-        (slice(8, 10), b"\x02\x00", "version 2, this program knows version 1"),
-        (slice(12, 16), b"\x09\x00\x00\x00", "contradicts"),
-    ],
-)
-def test_file_of_another_kind_is_refused(ring: Ring, place: slice, value: bytes, reason: str) -> None:
-    """A wrong magic, version or geometry raises RingError saying which."""
-    ring.open(opening("req_1"))
-    ring._map[place] = value
-    with pytest.raises(RingError, match=reason):
-        contents(ring.path)
-
-
-@given(data=st.data())
-@settings(max_examples=80, deadline=None)
-def test_any_damage_is_counted_and_never_raised(data: st.DataObject) -> None:
-    """Random bytes anywhere behind the header: every slot in use is read or counted, nothing else happens."""
-    with tempfile.TemporaryDirectory() as folder:
-        ring = Ring(Path(folder) / "ring", 8, 1024)
-        for number in range(4):
-            ring.open(opening(f"req_{number}", 1500 * (number == 1)))
-        ring.close(0, closing())
-        for _ in range(data.draw(st.integers(1, 8))):
-            place = data.draw(st.integers(4096, 4096 + 3) | st.integers(8192, 8192 + 8191))
-            ring._map[place] = data.draw(st.integers(0, 255))
-        in_use = sum(state != 0 for state in ring._map[4096 : 4096 + 8])
-        found = contents(ring.path)
-        ring.dispose()
-    assert len(found.entries) + found.damaged == in_use
+    """Disposing of a ring deletes its file only when nothing is in it, and tells how many records are open."""
+    rings = {name: Ring(tmp_path / name, 8, 1024) for name in ("empty", "delivered", "closed", "open")}
+    slot = rings["delivered"].open(opening("req_1"))
+    rings["delivered"].close(slot, closing())
+    acknowledge(tmp_path / "delivered", slot)
+    rings["closed"].close(rings["closed"].open(opening("req_2")), closing())
+    rings["open"].open(opening("req_3"))
+    assert {name: made.dispose() for name, made in rings.items()} == {
+        "empty": 0,
+        "delivered": 0,
+        "closed": 0,
+        "open": 1,
+    }
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["closed", "open"]
+    assert held(tmp_path / "open") == {0: (opening("req_3"), None)}
 
 
 class AnyOperations(RuleBasedStateMachine):
-    """Opens, closes and frees records of any length; the file must always say what a dictionary says."""
+    """Opens, ends, delivers and reclaims records of any length; the file must always say what a dictionary says."""
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.ring = Ring(Path(self.folder.name) / "ring", 6, 1024)
         self.model: dict[int, tuple[Opening, Closing | None]] = {}
-        self.ended: set[int] = set()
+        self.slots: dict[int, int] = {}
         self.number = 0
 
     def teardown(self) -> None:
         self.ring.dispose()
         self.folder.cleanup()
 
+    def fits(self, made: Opening | Closing, room: int, more: int) -> int:
+        """How many free slots it takes, -1 when there are not so many. more: 1 when the first one is among them."""
+        rest = len(msgspec.msgpack.encode(made)) + 8 - room
+        needed = more + max(0, -(-rest // 1020))
+        return needed if needed <= 6 - sum(self.slots.values()) else -1
+
+    def drawn(self, data: st.DataObject, *, ended: bool) -> int:
+        return data.draw(
+            st.sampled_from(sorted(slot for slot, (_, end) in self.model.items() if bool(end) is ended))
+        )
+
     @rule(size=st.integers(0, 200) | st.integers(0, 4000))
     def open(self, size: int) -> None:
         self.number += 1
         made = opening(f"req_{self.number}", size)
-        rest = len(msgspec.msgpack.encode(made)) + 8 - 512
-        needed = 1 + max(0, -(-rest // 1020))
-        if needed > self.ring.capacity - self.ring.used:
+        needed = self.fits(made, 512, 1)
+        if needed < 0:
             with pytest.raises(RingFull):
                 self.ring.open(made)
         else:
             slot = self.ring.open(made)
             assert slot not in self.model
-            self.model[slot] = made, None
+            self.model[slot], self.slots[slot] = (made, None), needed
 
-    @precondition(lambda self: self.model.keys() - self.ended)
+    @precondition(lambda self: any(not end for _, end in self.model.values()))
     @rule(data=st.data(), size=st.integers(0, 100) | st.integers(0, 1500))
     def close(self, data: st.DataObject, size: int) -> None:
-        slot = data.draw(st.sampled_from(sorted(self.model.keys() - self.ended)))
+        slot = self.drawn(data, ended=False)
         made = closing(size)
-        rest = len(msgspec.msgpack.encode(made)) + 8 - 512
-        fits = max(0, -(-rest // 1020)) <= self.ring.capacity - self.ring.used
-        self.ring.close(slot, made)
-        self.ended.add(slot)
-        self.model[slot] = self.model[slot][0], made if fits else None
+        needed = self.fits(made, 504, 0)
+        if needed < 0:
+            with pytest.raises(RingFull):
+                self.ring.close(slot, made)
+        else:
+            self.ring.close(slot, made)
+            self.model[slot] = self.model[slot][0], made
+            self.slots[slot] += needed
 
-    @precondition(lambda self: self.model)
+    @precondition(lambda self: any(not end for _, end in self.model.values()))
     @rule(data=st.data())
-    def free(self, data: st.DataObject) -> None:
-        slot = data.draw(st.sampled_from(sorted(self.model)))
-        self.ring.free(slot)
-        self.ended.discard(slot)
-        del self.model[slot]
+    def discard(self, data: st.DataObject) -> None:
+        slot = self.drawn(data, ended=False)
+        self.ring.discard(slot)
+        del self.model[slot], self.slots[slot]
+
+    @precondition(lambda self: any(end for _, end in self.model.values()))
+    @rule(data=st.data())
+    def deliver(self, data: st.DataObject) -> None:
+        slot = self.drawn(data, ended=True)
+        acknowledge(self.ring.path, slot)
+        del self.model[slot], self.slots[slot]
+
+    @rule()
+    def reclaim(self) -> None:
+        self.ring.reclaim()
+        assert self.ring.used == sum(self.slots.values())
 
     @invariant()
     def file_says_the_same(self) -> None:
-        found = contents(self.ring.path)
-        assert found.damaged == 0
-        assert {slot: (opened, closed) for slot, opened, closed in found.entries} == self.model
+        assert held(self.ring.path) == self.model
+        assert self.ring.depth == sum(end is not None for _, end in self.model.values())
 
 
 AnyOperations.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
@@ -251,6 +265,9 @@ class Stores:
     def close(self) -> None:
         self.target.close()
 
+    def __getitem__(self, place: Any) -> Any:
+        return self.target[place]
+
 
 @given(data=st.data())
 @settings(max_examples=80, deadline=None)
@@ -261,29 +278,37 @@ def test_death_at_any_store_leaves_each_record_as_before_or_after(data: st.DataO
         path = Path(folder) / "ring"
         ring = Ring(path, 6, 1024)
         ring._map = stores = Stores(ring._map)
-        live: dict[int, bool] = {}
+        live: dict[int, str] = {}
 
         def step(name: str) -> None:
             if name == "open":
                 with contextlib.suppress(RingFull):
-                    live[ring.open(opening(data.draw(st.uuids()).hex, data.draw(sizes)))] = False
-            elif name == "close" and (slots := [slot for slot, done in live.items() if not done]):
+                    live[ring.open(opening(data.draw(st.uuids()).hex, data.draw(sizes)))] = "open"
+                return
+            if name == "reclaim":
+                ring.reclaim()
+                return
+            wanted = "closed" if name == "deliver" else "open"
+            if slots := sorted(slot for slot, state in live.items() if state == wanted):
                 slot = data.draw(st.sampled_from(slots))
-                ring.close(slot, closing(data.draw(sizes)))
-                live[slot] = True
-            elif name == "free" and live:
-                slot = data.draw(st.sampled_from(list(live)))
-                ring.free(slot)
-                del live[slot]
-            elif name == "mark":
-                ring.mark(data.draw(st.binary(max_size=60)))
+                if name == "close":
+                    with contextlib.suppress(RingFull):
+                        ring.close(slot, closing(data.draw(sizes)))
+                        live[slot] = "closed"
+                elif name == "discard":
+                    ring.discard(slot)
+                    del live[slot]
+                else:
+                    acknowledge(path, slot)
+                    del live[slot]
 
-        for name in data.draw(st.lists(st.sampled_from(["open", "open", "close", "free"]), max_size=12)):
+        steps = ["open", "open", "close", "close", "discard", "deliver", "reclaim"]
+        for name in data.draw(st.lists(st.sampled_from(steps), max_size=14)):
             step(name)
-        image, before = path.read_bytes(), contents(path)
+        image, before = path.read_bytes(), held(path)
         stores.made.clear()
-        step(data.draw(st.sampled_from(["open", "close", "free", "mark"])))
-        after = contents(path)
+        step(data.draw(st.sampled_from(["open", "close", "discard", "reclaim"])))
+        after = held(path)
 
         cut = data.draw(st.integers(0, len(stores.made)))
         torn = bytearray(image)
@@ -297,11 +322,10 @@ def test_death_at_any_store_leaves_each_record_as_before_or_after(data: st.DataO
                     if mask[at] & 1:
                         torn[place + at] = byte
         path.write_bytes(torn)
-        found = contents(path)
+        found, damaged = contents(path)
         ring.dispose()
-    assert found.damaged == 0
-    assert found.entries in (before.entries, after.entries)
-    assert found.mark in {before.mark, after.mark, None}
+    assert damaged == 0
+    assert found in (before, after)
 
 
 def test_state_byte_is_written_last(ring: Ring) -> None:
@@ -311,3 +335,37 @@ def test_state_byte_is_written_last(ring: Ring) -> None:
     ring.close(slot, closing(900))
     assert [len(value) for _, value in stores.made].count(1) == 2
     assert stores.made[-1] == (4096 + slot, bytes([CLOSED]))
+
+
+def test_worker_touches_nothing_that_is_the_keepers(ring: Ring) -> None:
+    """Whatever the worker does, no byte of a closed record, its further slots included, is stored to."""
+    slot = ring.open(opening("req_1", 1500))
+    ring.close(slot, closing(900))
+    mine = {4096 + slot, *ring._chains[slot], slot}
+    ring._map = stores = Stores(ring._map)
+    for turn in range(3):
+        slots = [ring.open(opening(f"req_{turn}", size)) for size in (0, 0, 100)]
+        ring.close(slots[0], closing())
+        ring.discard(slots[1])
+        ring.close(slots[2], closing())
+        acknowledge(ring.path, slots[0], slots[2])
+        ring.reclaim()
+    data_at = 8192
+    touched = {place for place, _ in stores.made if place < data_at}
+    touched |= {(place - data_at) // 1024 for place, _ in stores.made if place >= data_at}
+    assert not touched & mine
+
+
+def test_slot_is_reused_only_after_it_was_acknowledged(ring: Ring) -> None:
+    """Closed slots are not handed out, however often the worker looks; an acknowledged one that died with it counts as free."""
+    kept = ring.open(opening("req_kept"))
+    ring.close(kept, closing())
+    for number in range(100):
+        slot = ring.open(opening(f"req_{number}"))
+        assert slot != kept
+        ring.close(slot, closing())
+        acknowledge(ring.path, slot)
+    ring._map[4096 + kept] = ACKED
+    path = ring.path
+    die(ring)
+    assert held(path) == {}

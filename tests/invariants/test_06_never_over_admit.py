@@ -1,0 +1,224 @@
+"""Invariant 6: never over-admit.
+
+Admitted calls stay within the limit for any number of workers and any crash; rejected calls consume nothing;
+no policy change and no restart refills anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.errors import TargetUnreachable
+from proxy_edge.client import ClientConnection
+from proxy_edge.permits import SharedPermits
+from proxy_edge.upstream.connection import UpstreamConnection
+from tests.kit.edge import policy, running_edge, until
+from tests.kit.load import Load, far_from_midnight
+from tests.kit.memory import MemoryDialler, MemoryEdge, MemoryTransport, bundle, settle
+from tests.kit.raw import get
+from tests.kit.upstream import Answer, Upstream
+
+LIMIT = 4
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+def document(number: int = 0) -> dict[str, Any]:
+    """The same limits in ever new policies."""
+    return policy(
+        "http://target.test",
+        proxyName=f"Edit {number}",
+        proxyMaxRequestsPerDay=LIMIT,
+        proxyMaxRequestsPerMinute=None if number % 2 else 1000,
+        rules=[{"ruleId": f"rule-{number}", "effect": "deny", "path": {"pattern": "^/denied"}}],
+    )
+
+
+class Dialler(MemoryDialler):
+    """Refuses to connect while told to."""
+
+    refusing = False
+
+    async def open(
+        self, _host: str, _port: int, factory: Callable[[], UpstreamConnection], _tls: object
+    ) -> tuple[MemoryTransport, UpstreamConnection, str]:
+        if self.refusing:
+            raise TargetUnreachable("refused")
+        return await super().open(_host, _port, factory, _tls)
+
+
+class World:
+    """An edge in memory, and how many calls of the day its callers have had."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.edits = 0
+        self.memory = MemoryEdge(home, document())
+        self.dialler = Dialler()
+        self.memory.edge.pool._dialler = self.dialler  # type: ignore[assignment]  # as in the kit
+        self.used = 0
+        self.sent = 0
+
+    async def ask(self, path: str) -> tuple[ClientConnection, MemoryTransport]:
+        self.memory.edge.pool.close()  # so that every call dials
+        self.memory.edge.pool._lanes.clear()
+        client, transport = ClientConnection(self.memory.edge), MemoryTransport()
+        client.connection_made(transport)
+        client.data_received(get(f"/api/api{path}"))
+        return client, transport
+
+    async def call(self, *, leaves: bool = False) -> None:
+        """One call that reaches its target, if there is one left; its caller waits for the answer, or leaves."""
+        client, transport = await self.ask("/x")
+        await settle()
+        if self.used == LIMIT:
+            assert transport.written.startswith(b"HTTP/1.1 429 ")
+            return
+        self.used += 1
+        upstream, line = self.dialler.connections[-1]
+        assert line.written.startswith(b"GET /x ")
+        if leaves:
+            client.connection_lost(None)
+        else:
+            upstream.data_received(OK)
+            assert transport.written.startswith(b"HTTP/1.1 200 ")
+            self.told(transport)
+
+    async def aborted(self) -> None:
+        """A caller that leaves while its connection is dialled."""
+        client, _ = await self.ask("/x")
+        client.connection_lost(None)
+        await settle()
+
+    async def unreachable(self) -> None:
+        """A target that cannot be reached."""
+        self.dialler.refusing = True
+        _, transport = await self.ask("/x")
+        await settle()
+        self.dialler.refusing = False
+        assert transport.written.startswith(b"HTTP/1.1 429 " if self.used == LIMIT else b"HTTP/1.1 502 ")
+        self.told(transport)
+
+    async def denied(self) -> None:
+        _, transport = await self.ask("/denied")
+        assert transport.written.startswith(b"HTTP/1.1 403 ")
+        self.told(transport)
+
+    async def edited(self) -> None:
+        """Another policy, other limits beside this one."""
+        self.edits += 1
+        self.memory.edge.apply(bundle(self.home, document(self.edits)))
+
+    async def edited_while_dialling(self) -> None:
+        """A policy that comes while a call waits for its connection: the call is judged anew and counts once."""
+        _, transport = await self.ask("/x")
+        await self.edited()
+        await settle()
+        if self.used == LIMIT:
+            assert transport.written.startswith(b"HTTP/1.1 429 ")
+            return
+        self.used += 1
+        self.dialler.connections[-1][0].data_received(OK)
+        assert transport.written.startswith(b"HTTP/1.1 200 ")
+        self.told(transport)
+
+    async def restarted(self) -> None:
+        """Another process takes over the counts."""
+        self.memory.permits.close()
+        self.memory.permits = self.memory.edge.permits = SharedPermits(self.home / "limits.mmap", 1)
+
+    def told(self, transport: MemoryTransport) -> None:
+        """What the answer says is left is what is left."""
+        [left] = re.findall(rb'"day";r=([0-9]+);', transport.written)
+        assert int(left) == LIMIT - self.used
+
+    def close(self) -> None:
+        self.memory.permits.close()
+        self.memory.edge.stats.close()
+
+
+STEPS = [
+    "call",
+    "call_and_leave",
+    "aborted",
+    "unreachable",
+    "denied",
+    "edited",
+    "edited_while_dialling",
+    "restarted",
+]
+
+
+@given(st.lists(st.sampled_from(STEPS), max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_any_history_counts_what_was_sent(steps: list[str]) -> None:
+    """However calls, denials, failures, edits and restarts follow each other: what went to the target is counted, no more, no less."""
+    far_from_midnight()
+
+    async def live(world: World) -> None:
+        for step in steps:
+            await (world.call(leaves=True) if step == "call_and_leave" else getattr(world, step)())
+            sent = sum(bool(line.written) for _, line in world.dialler.connections)
+            assert sent == world.used <= LIMIT
+
+    with tempfile.TemporaryDirectory() as home:
+        world = World(Path(home))
+        try:
+            asyncio.run(live(world))
+        finally:
+            world.close()
+
+
+def test_no_crash_edit_or_restart_admits_one_call_more(tmp_path: Path) -> None:
+    """Two workers under load, killed again and again, edited, stopped, killed as a whole: the target sees the limit at most."""
+    far_from_midnight(90)
+    most = 1000
+
+    def limited(number: int, limit: int = most) -> dict[str, Any]:
+        return policy(upstream.url, proxyName=f"Edit {number}", proxyMaxRequestsPerDay=limit)
+
+    with (
+        Upstream(lambda _: Answer(body=b"ok")) as upstream,
+        running_edge(tmp_path, limited(0), workers=2) as edge,
+    ):
+        granted = lost = 0
+
+        def count(load: Load) -> None:
+            nonlocal granted, lost
+            assert load.statuses().keys() <= {200, 429, 0}
+            granted += load.statuses()[200]
+            lost += load.statuses()[0]
+
+        with Load(edge.port, keepalive=16, fresh=4) as load:
+            for number in range(3):
+                load.wait(60)
+                victim = edge.worker_pids()[number % 2]
+                os.kill(victim, signal.SIGKILL)
+                until(lambda gone=victim: gone not in edge.worker_pids(), 5, "its end")  # type: ignore[misc]  # a lambda's default has no type
+                edge.write_policy(limited(number, most - number))
+                until(lambda: len(edge.worker_pids()) == 2, 5, "its successor")
+        count(load)
+        for number, ending in ((10, signal.SIGTERM), (11, signal.SIGKILL)):
+            edge.write_policy(limited(number))
+            with Load(edge.port, keepalive=8) as load:
+                load.wait(60)
+                edge.stop(ending)
+            count(load)
+            edge.output.unlink()
+            edge.start()
+        assert granted < most, "the test used up its limit too early"
+        with Load(edge.port, keepalive=8, fresh=2, limit=most + 50) as load:
+            load.finished()
+        count(load)
+        assert load.statuses()[429] >= 50
+        assert len(upstream.seen) <= most
+        assert most - lost <= granted <= most
