@@ -14,7 +14,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Sequence
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
 
 from models.record import Record, join, lines
@@ -31,10 +31,10 @@ BATCH = 1024
 SWEEP = 4096
 """The most records of one ring in one sweep, which are in memory at a time."""
 
-PAUSE_SECONDS = (0.025, 0.08)
+PAUSE_SECONDS = (0.05, 0.1)
 """Between two sweeps: while records come, and at most when none do."""
 
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.25
 """How often the directory is looked through for new rings."""
 
 RETRY_SECONDS = (0.1, 5.0)
@@ -43,7 +43,7 @@ RETRY_SECONDS = (0.1, 5.0)
 STOP_SECONDS = 3.0
 
 _log = logging.getLogger("exeat.edge.records")
-_ENDED = itemgetter(0)
+_ENDED = attrgetter("ended")
 
 
 class Keeper:
@@ -147,13 +147,13 @@ class Keeper:
     async def _deliver(self, batch: Sequence[Entry]) -> None:
         records: list[Record] = []
         places: list[tuple[RingView, int]] = []
-        for _, view, slot, opening, closing in batch:
+        for entry in batch:
             try:
-                records.append(join(opening, closing))
+                records.append(join(entry.opening, entry.closing))
             except Exception as error:  # noqa: BLE001 - whatever it is, it would be raised again for ever
-                view.withhold(slot, error)
+                entry.view.withhold(entry.slot, error)
             else:
-                places.append((view, slot))
+                places.append((entry.view, entry.slot))
         while records:
             text = lines(records)
             self._mark.store(self._sink.mark())

@@ -10,7 +10,6 @@ import logging
 import mmap
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -51,7 +50,7 @@ class Stored(Opening):
     decision: msgspec.Raw
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, gc=False):
     """One record in a ring.
 
     ended: a monotonic nanosecond, AT_DEATH for an orphan. closing: None for an orphan.

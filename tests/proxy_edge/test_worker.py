@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from models.errors import ConfigurationError
-from proxy_edge.settings import EdgeSettings
 from proxy_edge.records.keeper import records_file
+from proxy_edge.settings import EdgeSettings
 from proxy_edge.worker import EdgeLoop, run_worker
 from tests.kit.edge import CALLER_KEY, TARGET_TOKEN, EdgeProcess, policy, running_edge
 from tests.kit.raw import RawClient, get
