@@ -52,7 +52,11 @@ class Bundle:
 
 
 class Edge:
-    """The state of one worker. now: seconds on the loop's clock, coarse, moved by `tick`."""
+    """The state of one worker.
+
+    now: seconds on the loop's clock, coarse, moved by `tick`. stale: the policy's source has been away for
+    longer than `offline_seconds`, so nothing is let through any more (invariant 3).
+    """
 
     def __init__(
         self,
@@ -83,22 +87,30 @@ class Edge:
         self.policy = CompiledPolicy.empty(region)
         self.leases: LeaseTable = {}
         self.source_fault = ""
-        self._applied_at: float | None = None
+        self._confirmed_at: float | None = None
+        self.stale = False
         self._reaped = self.now
 
     def apply(self, bundle: Bundle) -> None:
         """Enforces a new revision from the next request on; one in flight ends under the old one."""
         self.policy, self.leases = bundle.policy, bundle.leases
         self.source_fault = ""
-        self._applied_at = self._now()
+        self.confirm()
         self.stats.gauge("policy_revision", bundle.policy.revision)
         self.stats.gauge("broken_proxies", len(bundle.policy.broken))
+
+    def confirm(self) -> None:
+        """The source of the policy is there: what is in force is what it says."""
+        self._confirmed_at = self._now()
+        self.stale = False
 
     def tick(self, interval: float) -> None:
         """Moves the coarse clock, ends what is overdue, closes what idled too long."""
         now = self._now()
         self.stats.gauge("loop_lag_us", int((now - self.now - interval) * 1e6))
         self.now = now
+        confirmed = self._confirmed_at
+        self.stale = confirmed is not None and now - confirmed > self.settings.offline_seconds
         for client in [client for client in self.clients if client.deadline < now]:
             client.deadline_passed()
         if now - self._reaped > 5:
@@ -124,11 +136,12 @@ class Edge:
         if path == b"/health":
             return 200, b'{"status":"ok"}'
         if path == b"/ready":
-            ready = self._applied_at is not None and not self.draining
+            confirmed = self._confirmed_at
+            ready = confirmed is not None and not (self.draining or self.stale)
             body = {
                 "ready": ready,
                 "revision": self.policy.revision,
-                "ageSeconds": None if self._applied_at is None else round(self._now() - self._applied_at, 3),
+                "ageSeconds": None if confirmed is None else round(self._now() - confirmed, 3),
                 "link": "file",
                 "spoolDepth": self.recorder.depth,
                 "region": self.policy.region,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from models.errors import (
     LimiterUnavailable,
+    RecordBlocked,
     Refusal,
     RequestTimeout,
     RingFull,
@@ -220,16 +221,19 @@ class Exchange:
             self.quota = ()  # the permit went back: what is left is looked up anew
         message = self.message
         keep = message.keep_alive and message.complete and not (refusal.closes or self.edge.draining)
+        limits = self._limit_lines()
+        if not self.record(refusal.status, refusal.code) and not self.proxy.record_drops:
+            # What cannot be recorded is not answered as if it were (invariant 9, proxyRecordPolicy).
+            refusal = RecordBlocked("ring full")
         self.client.write(
             self.edge.answers.refusal(
                 refusal,
                 self.request_id,
-                limits=self._limit_lines(),
+                limits=limits,
                 close=not keep,
                 head_only=message.method == b"HEAD",
             )
         )
-        self.record(refusal.status, refusal.code)
         if refusal.status >= 500:
             _log.info(
                 "refused",
@@ -279,13 +283,13 @@ class Exchange:
                 return b""
         return limit_lines(proxy, self.quota)
 
-    def record(self, status: int, code: str) -> None:
-        """Closes the record, or writes a whole one where none was opened; counts what has no record."""
+    def record(self, status: int, code: str) -> bool:
+        """Closes the record, or writes a whole one where none was opened; False where there was no room for it."""
         edge = self.edge
         edge.stats.answered(code)
         if self.credential_id is None and self.slot < 0:
             edge.stats.refused_before_authentication(self.client.address, code)
-            return
+            return True
         self.times.append(perf_counter_ns())
         closing = record.closing(self, status, code)
         if self.slot >= 0:
@@ -295,6 +299,8 @@ class Exchange:
                 edge.recorder.write(record.opening(self), closing)
             except RingFull:
                 edge.stats.record_lost()
+                return False
+        return True
 
     def set_deadline(self) -> None:
         """Moves the deadline of the present phase: silence inside a body, or waiting for the answer's head."""

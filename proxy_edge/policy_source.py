@@ -34,8 +34,13 @@ class PolicySource(Protocol):
         """The bundle to start with. Raises ConfigurationError when there is none."""
         ...
 
-    async def follow(self, apply: Callable[[Bundle], None], fault: Callable[[str], None]) -> None:
-        """Runs until cancelled; calls `apply` for every later bundle."""
+    async def follow(
+        self,
+        apply: Callable[[Bundle], None],
+        fault: Callable[[str], None],
+        confirm: Callable[[], None],
+    ) -> None:
+        """Runs until cancelled; calls `apply` for every later bundle, `confirm` whenever it hears its source."""
         ...
 
 
@@ -67,11 +72,18 @@ class FilePolicySource:
         self._load()
         return self._bundle()
 
-    async def follow(self, apply: Callable[[Bundle], None], fault: Callable[[str], None]) -> None:
-        """Watches until cancelled."""
+    async def follow(
+        self,
+        apply: Callable[[Bundle], None],
+        fault: Callable[[str], None],
+        confirm: Callable[[], None],
+    ) -> None:
+        """Watches until cancelled. A file that is there is a source that is there, even a faulty one."""
         while True:
             await asyncio.sleep(self._interval)
             self._look(apply, fault)
+            if _stamp(self._path.absolute()) is not None:
+                confirm()
 
     def _look(self, apply: Callable[[Bundle], None], fault: Callable[[str], None]) -> None:
         """Loads what changed since it was last looked at, and recompiles when a credential expired."""

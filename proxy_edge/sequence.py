@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from models.errors import LimitExceeded, RecordBlocked, Refusal, RingFull
+from models.errors import LimitExceeded, PolicyUnavailable, RecordBlocked, Refusal, RingFull
 from models.request import CanonicalRequest
 from proxy_edge.permits import Exhausted, Wait
 from proxy_edge.relay import CONNECT, FINISH, SAFE_METHODS, WAIT, Next, finish, receive, relay, respond
@@ -40,6 +40,8 @@ def _judge_head(x: Exchange) -> Next:
     if path[:5] != b"/api/" and message.method in SAFE_METHODS and (page := edge.page(path)) is not None:
         x.answer_page(*page)
         return WAIT
+    if edge.stale:
+        raise PolicyUnavailable("the policy's source has been away too long")
     policy = x.policy = edge.policy
     proxy, rest = find(policy, path)
     x.proxy = proxy

@@ -163,7 +163,7 @@ async def _follow(source: PolicySource, edge: Edge) -> None:
     def fault(text: str) -> None:
         edge.source_fault = text
 
-    await source.follow(edge.apply, fault)
+    await source.follow(edge.apply, fault, edge.confirm)
 
 
 async def _drain(edge: Edge) -> None:

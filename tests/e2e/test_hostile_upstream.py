@@ -199,6 +199,9 @@ def test_bytes_behind_an_answer_are_nobodys(bench: Bench, name: str) -> None:
         answer = client.answer()
         assert (answer.status, answer.body) == (200, f"ok-{word}".encode())
         assert b"evil" not in answer.raw_head
+        (one,) = bench.seen(word)
+        if name != "trailers":
+            until(lambda: one.connection in bench.hostile.closed, 10, "the edge's close")
         bench.expect_clean(client)
 
 

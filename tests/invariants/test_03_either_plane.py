@@ -65,3 +65,27 @@ def test_edge_serves_on_without_its_policy_file(tmp_path: Path, lose: Callable[[
                 lambda: "worker ready" in edge.log().rpartition("worker cannot start")[2], 15, "both workers"
             )
             until(lambda: len(edge.worker_pids()) == 2 and not fault(edge), 5, "the repair")
+
+
+def test_edge_stops_serving_when_the_file_is_gone_for_too_long(tmp_path: Path) -> None:
+    """After EXEAT_OFFLINE_SECONDS without its source an edge answers 503 and is not ready; the return ends that."""
+    with Upstream(lambda _: Answer(body=b"ok")) as upstream:
+        document = policy(upstream.url)
+        with (
+            running_edge(tmp_path, document, environment={"EXEAT_OFFLINE_SECONDS": "1"}) as edge,
+            RawClient(edge.port) as client,
+        ):
+
+            def status(path: str = "/api/api/x") -> int:
+                client.send(get(path))
+                return client.answer().status
+
+            assert status() == 200
+            remove(edge)
+            assert status() == 200
+            until(lambda: status() == 503, 10, "the policy to be too old")
+            assert status("/ready") == 503
+
+            edge.write_policy(document)
+            until(lambda: status() == 200, 5, "the file's return")
+            assert status("/ready") == 200

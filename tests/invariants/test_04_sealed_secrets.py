@@ -518,6 +518,7 @@ def misplaced() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 MISPLACED = dict(misplaced())
+OFTEN = {"EXEAT_POLICY_POLL_SECONDS": "0.05"}
 BAD_VALUES = {"TEST_SHORT": "cnry-57", "TEST_CONTROL": f"{BEARER}\x07{HEADER_KEY}"}
 
 
@@ -557,7 +558,7 @@ def test_a_bad_policy_is_refused_without_quoting_it(tmp_path: Path, name: str) -
 def test_a_bad_change_of_the_policy_is_reported_without_quoting_it(tmp_path: Path) -> None:
     """A running edge keeps its policy and tells of the fault in its log and on `/ready`, without the secret."""
     good = policy("http://127.0.0.1:9")
-    with running_edge(tmp_path, good, environment={**ENVIRONMENT, **BAD_VALUES}) as edge:
+    with running_edge(tmp_path, good, environment={**ENVIRONMENT, **BAD_VALUES, **OFTEN}) as edge:
 
         def ready() -> dict[str, Any]:
             with RawClient(edge.port) as client:

@@ -27,6 +27,7 @@ from tests.kit.memory import MemoryEdge, MemoryTransport, bundle, settle
 from tests.kit.raw import RawAnswer, RawClient, get
 from tests.kit.upstream import Upstream
 
+OFTEN = {"EXEAT_POLICY_POLL_SECONDS": "0.05"}
 HUGE = [f"(\\pL{{76}}|{number})" for number in range(16)]
 """Patterns that are each within bounds and together too large for one set."""
 
@@ -86,7 +87,7 @@ def test_a_proxy_that_breaks_by_a_change_is_refused_from_then_on(tmp_path: Path)
     """The old rules are not kept for it either: what was allowed before is 503 now, and works again when repaired."""
     with Upstream() as upstream:
         good = with_second(upstream.url, [])
-        with running_edge(tmp_path, good) as edge:
+        with running_edge(tmp_path, good, environment=OFTEN) as edge:
             assert code(call(edge, "/api/two/x"))[0] == 200
             edge.write_policy(with_second(upstream.url, too_much()))
             until(lambda: call(edge, "/api/two/x").status == 503, 5)
@@ -129,7 +130,7 @@ def test_a_pattern_out_of_bounds_refuses_the_file(tmp_path: Path) -> None:
     """A single bad pattern never comes into force: the edge keeps what it has and says where the fault is."""
     with Upstream() as upstream:
         good = with_second(upstream.url, [{"effect": "deny", "path": {"pattern": "^/no"}}])
-        with running_edge(tmp_path, good) as edge:
+        with running_edge(tmp_path, good, environment=OFTEN) as edge:
             assert call(edge, "/api/two/no").status == 403
             for pattern in ("(", "a{101}", "(?=x)", "x" * 1025, "(a{100}){100}"):
                 edge.write_policy(

@@ -71,7 +71,7 @@ def test_ready_tells_what_is_enforced(memory: MemoryEdge, tmp_path: Path) -> Non
 def test_not_ready_before_a_policy_and_while_draining(tmp_path: Path, memory: MemoryEdge) -> None:
     """Without a policy, and once the edge stops, /ready is 503; /health stays 200."""
     edge = memory.edge
-    edge._applied_at = None
+    edge._confirmed_at = None
     status, body = ready(memory)
     assert (status, body["ready"], body["ageSeconds"]) == (503, False, None)
     edge.apply(bundle(tmp_path / "again", policy("http://target.test")))

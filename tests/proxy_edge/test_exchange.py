@@ -335,11 +335,21 @@ FIELDS = st.lists(
 )  # fmt: skip
 BODIES = st.sampled_from([b"EVIL"] * 5 + [b"4\r\nEVIL\r\n0\r\n\r\n"] * 3
                          + [b"", b"EV", b"EVILEVIL", b"4\r\nEVIL\r\n", b"4\r\nEVILxx", b"0\r\n\r\n", b"5;", b"\r\n", b"x" * 90])  # fmt: skip
+RIGHT = st.sampled_from(
+    [
+        ([b"Content-Length: 4"], b"EVIL"),
+        ([b"Transfer-Encoding: chunked"], b"4\r\nEVIL\r\n0\r\n\r\n"),
+        ([b"Content-Length: 0"], b""),
+        ([], b""),
+    ]
+)
 SPEECH = st.lists(
-    st.tuples(STATUS, FIELDS, BODIES).map(lambda one: b"\r\n".join([one[0], *one[1], b"", one[2]])),
+    st.tuples(STATUS, RIGHT | RIGHT | st.tuples(FIELDS, BODIES)).map(
+        lambda one: b"\r\n".join([one[0], *one[1][0], b"", one[1][1]])
+    ),
     max_size=3,
 ).map(b"".join)
-"""Nearly answers: status lines, fields and bodies that mostly do not belong together."""
+"""Nearly answers: status lines, fields and bodies that do not always belong together."""
 NOISE = st.sampled_from([b"", b"", b"", b"", b"\r\n", b"\0", b"H", b"EVIL", b"HTTP/1.1 200 OK\r\n", b"\n"])
 
 

@@ -281,7 +281,9 @@ def test_proxy_that_cannot_be_compiled_is_alone(watched: Watched, caplog: pytest
 
 async def test_follow_polls_until_cancelled(watched: Watched) -> None:
     """`follow` looks again and again, survives faults, and ends when cancelled."""
-    following = asyncio.ensure_future(watched.source.follow(watched.bundles.append, watched.faults.append))
+    following = asyncio.ensure_future(
+        watched.source.follow(watched.bundles.append, watched.faults.append, lambda: None)
+    )
 
     async def until(condition: Callable[[], object]) -> None:
         async with asyncio.timeout(10):
