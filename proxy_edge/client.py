@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from models.errors import Refusal, RequestTimeout
@@ -204,7 +205,10 @@ class ClientConnection(asyncio.Protocol):
         if len(messages) > (exchange is not None) and not full:
             settings = self._edge.settings
             full = len(messages) > settings.pipelined_requests or (
-                sum(message.waiting_bytes + len(message.target) for message in messages)
+                sum(
+                    message.waiting_bytes + len(message.target) + len(message.block.raw)
+                    for message in islice(messages, exchange is not None, None)
+                )
                 > settings.pipelined_bytes
             )
         if full is self._reading:

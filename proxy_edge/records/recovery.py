@@ -46,8 +46,16 @@ def find_rings(directory: Path, known: Collection[Path]) -> list[RingView]:
     new = [path for path in paths if path not in known]
     if not new:
         return []
-    with _locked(directory):
-        return [view for path in new if (view := _take(path)) is not None]
+    views: list[RingView] = []
+    try:
+        with _locked(directory):
+            views.extend(view for path in new if (view := _take(path)) is not None)
+    except BaseException:
+        # All or none: a ring that is left out now could not be told later from one that was made since.
+        for view in views:
+            view.close()
+        raise
+    return views
 
 
 def remove_ring(view: RingView) -> None:

@@ -558,6 +558,33 @@ def test_pipelined_requests_wait_in_a_bounded_queue(edge: MemoryEdge) -> None:
     assert transport.reading
 
 
+@pytest.mark.parametrize("part", ["heads", "bodies", "targets"])
+def test_the_queue_is_bounded_in_bytes(edge: MemoryEdge, part: str) -> None:
+    """Behind the request in progress 64 KiB wait at most, heads counted as well; its own size does not count."""
+    large = b"x" * 7000
+    waiting = {
+        "heads": call(b"GET", b"X-Large: " + large),
+        "bodies": call(b"POST", b"Content-Length: %d" % len(large), body=large),
+        "targets": call().replace(b"/api/api/x", b"/api/api/" + large),
+    }[part]
+
+    async def main() -> list[bool]:
+        caller, transport = ClientConnection(edge.edge), MemoryTransport()
+        caller.connection_made(transport)
+        reading = []
+        for wire in (call(b"GET", b"X-Large: " + large * 9), *[waiting] * 10):
+            caller.data_received(wire)
+            await settle()
+            reading.append(transport.reading)
+        caller.connection_lost(None)
+        await edge.drain()
+        return reading
+
+    edge.edge.pool.close()
+    edge.dialler.connections.clear()
+    assert asyncio.run(main()) == [True] * 10 + [False]
+
+
 def test_an_unexpected_fault_ends_one_exchange(edge: MemoryEdge, monkeypatch: pytest.MonkeyPatch) -> None:
     """500 to this caller, nothing of the fault's text anywhere, and the next request is served."""
     limit = edge.edge.leases

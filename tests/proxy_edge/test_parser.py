@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
+import h11
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from models.errors import RequestHeadTooLarge, RequestMalformed
@@ -83,6 +84,7 @@ def bytewise(data: bytes) -> list[bytes]:
 
 # -- valid pipelines --------------------------------------------------------------------------------
 
+UPGRADES = (b"upgrade", b"http2-settings")
 TOKEN = st.text("abcXYZ019!#$%&'*+.^_`|~-", min_size=1, max_size=12).map(str.encode)
 VALUE = st.lists(st.integers(0x21, 0x7E) | st.integers(0x80, 0xFF), min_size=1, max_size=20).map(bytes)
 FRAMING = (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect", b"via",
@@ -148,7 +150,7 @@ def request(draw: st.DrawFn) -> tuple[bytes, Parsed]:
         blanks = FRAMING_BLANKS if name.lower() in FRAMING else BLANKS
         head += name + b":" + draw(blanks) + value + draw(blanks) + b"\r\n"
     blank_lines = draw(st.sampled_from([b"", b"", b"", b"\r\n", b"\r\n\r\n"]))
-    dropped = (b"upgrade", b"http2-settings") if upgrade else ()
+    dropped = UPGRADES if upgrade else ()
     headers = tuple((name.lower(), value) for name, value in fields if name.lower() not in dropped)
     wanted = Parsed(method, target, headers, body or b"", True, expects, True, None)
     return blank_lines + head + b"\r\n" + wire_body, wanted
@@ -343,6 +345,63 @@ def test_any_bytes_have_one_reading(data: bytes, cuts: list[int]) -> None:
         whole = parse([data])
         assert parse(cut(data, cuts)) == whole
         assert parse(bytewise(data)) == whole
+
+
+# -- a second reader ----------------------------------------------------------------------------------
+
+MARKS = st.sampled_from(
+    [b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b"\t", b":", b"\0", b"0", b"5", b",", b";", b"-", b"\x0b", b"\x80", b"chunked",
+     b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: b\r\n", b"Upgrade: x\r\n"]
+)  # fmt: skip
+REWRITTEN = (*UPGRADES, b"content-length", b"transfer-encoding")
+"""Fields of which the other parser makes new values; they are compared by what they frame."""
+DAMAGE = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 3), MARKS | st.just(b"")), max_size=3)
+
+
+def second_reading(data: bytes) -> list[tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...], bytes]]:
+    """The requests that h11 finds, up to the first that it refuses or that is incomplete."""
+    out: list[tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...], bytes]] = []
+    while data := data.lstrip(b"\r\n"):  # h11 knows no blank lines before a request (RFC 9112 section 2.2)
+        reader = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
+        reader.receive_data(data)
+        request, body = None, b""
+        try:
+            while not isinstance(event := reader.next_event(), h11.EndOfMessage):
+                if isinstance(event, h11.Request):
+                    request = event
+                elif isinstance(event, h11.Data):
+                    body += bytes(event.data)
+                else:
+                    return out
+        except h11.RemoteProtocolError:
+            return out
+        assert request is not None
+        out.append((request.method, request.target, tuple(request.headers), body))
+        data = reader.trailing_data[0]
+    return out
+
+
+@given(PIPELINE, DAMAGE)
+@settings(max_examples=300, deadline=None)
+def test_what_is_accepted_has_one_reading(
+    pipeline: list[tuple[bytes, Parsed]], damage: list[tuple[int, int, bytes]]
+) -> None:
+    """Damaged in any place: a message we take whole is the one that another parser takes (no smuggling)."""
+    data = b"".join(wire for wire, _ in pipeline)
+    for place, length, mark in damage:
+        at = place % len(data)
+        data = data[:at] + mark + data[at + length :]
+        assume(data)
+    mine = [
+        (one.method, one.target, tuple(pair for pair in one.headers if pair[0] not in REWRITTEN), one.body)
+        for one in parse([data])
+        if one.complete
+    ]
+    theirs = [
+        (method, target, tuple(pair for pair in headers if pair[0] not in REWRITTEN), body)
+        for method, target, headers, body in second_reading(data)
+    ]
+    assert theirs[: len(mine)] == mine
 
 
 # -- limits -----------------------------------------------------------------------------------------
