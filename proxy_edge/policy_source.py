@@ -52,14 +52,25 @@ class FilePolicySource:
     """
 
     def __init__(
-        self, path: Path, environment: Mapping[str, str], clock: Clock, interval: float, pepper: Secret
+        self,
+        path: Path,
+        environment: Mapping[str, str],
+        clock: Clock,
+        interval: float,
+        pepper: Secret,
+        *,
+        region: str | None = None,
     ) -> None:
+        """interval: seconds. pepper: for the verifiers' digests. region: the one region a file may be for."""
         self._path = path
         self._environment = environment
         self._clock = clock
         self._interval = interval
         self._pepper = pepper
+        self._region = region
         self._revision = 0
+        self._newest: dict[str, bytes] = {}
+        self._overlapping: dict[str, dict[bytes, float]] = {}
         self._document: PolicyDocument | None = None
         self._expiry: float = float("inf")
         self._fault = ""
@@ -118,6 +129,13 @@ class FilePolicySource:
         except PolicyFileErrors as error:
             self._watched = tuple(dict.fromkeys((*self._watched, *error.sources)))
             raise
+        if self._region is not None and document.region != self._region:
+            raise ConfigurationError(
+                f"is {document.region}, and this edge serves {self._region}",
+                field="region",
+                file=str(self._path),
+                line=1,
+            )
         changed = self._document is None or self._document.digest != document.digest
         if changed:
             for warning in document.warnings:
@@ -134,7 +152,9 @@ class FilePolicySource:
         self._revision += 1
         now = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC)
         expiries = [one.expires_at for one in document.credentials if one.expires_at is not None]
+        overlaps = self._overlap(document, now.timestamp())
         self._expiry = min((one.timestamp() for one in expiries if one > now), default=float("inf"))
+        self._expiry = min([self._expiry, *(until for old in overlaps.values() for until in old.values())])
         live = {one.id for one in document.credentials if one.expires_at is None or one.expires_at > now}
         # An expired one keeps its place in a request, so that it is refused there and never forwarded.
         callers = {one.id: accepted(one, self._pepper) for one in document.credentials if one.type == "proxy"}
@@ -147,7 +167,10 @@ class FilePolicySource:
                 targets=document.targets,
                 proxies=document.proxies,
                 accepted={
-                    name: one if name in live else replace(one, digests=()) for name, one in callers.items()
+                    name: replace(
+                        one, digests=(*one.digests, *overlaps.get(name, ())) if name in live else ()
+                    )
+                    for name, one in callers.items()
                 },
                 pepper=self._pepper,
             )
@@ -158,6 +181,27 @@ class FilePolicySource:
             one.id: injection(one) for one in document.credentials if one.type == "target" and one.id in live
         }
         return Bundle(policy, leases)
+
+    def _overlap(self, document: PolicyDocument, now: float) -> dict[str, dict[bytes, float]]:
+        """Per proxy credential, the digests of replaced secrets that are valid still, and until when.
+
+        credentialOverlapSeconds counts from the moment at which this process saw the new secret.
+        """
+        kept = {}
+        for credential in document.credentials:
+            if credential.type != "proxy":
+                continue
+            (newest,) = accepted(credential, self._pepper).digests
+            old = self._overlapping.get(credential.id, {})
+            before = self._newest.get(credential.id, newest)
+            if before != newest and credential.overlap_seconds:
+                old = {**old, before: now + credential.overlap_seconds}
+            self._newest[credential.id] = newest
+            kept[credential.id] = {
+                digest: until for digest, until in old.items() if until > now and digest != newest
+            }
+        self._overlapping = kept
+        return kept
 
     def _signature(self) -> tuple[tuple[int, int, int] | None, ...]:
         return tuple(_stamp(path) for path in self._watched)

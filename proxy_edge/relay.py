@@ -73,9 +73,9 @@ def respond(x: Exchange) -> Next:
     chunks = upstream.take_body()
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     scrub = proxy.scrub
-    if scrub == "full":
+    if scrub == "full" and mode:
         answer_step.check_scrub(status, upstream.coding)
-        if mode and not complete:
+        if not complete:
             x.scrub = ScrubStream(x.injection.forms)
             body = x.scrub.feed(body)
     lines = [b"HTTP/1.1 %d %b\r\n" % (status, upstream.reason)]
@@ -103,6 +103,7 @@ def respond(x: Exchange) -> Next:
             answer = _masked(x, lines, own, body)
     x.started = True
     x.client.write(answer)
+    x.set_deadline()  # from here on silence inside the answer counts, not the wait for its head
     # Complete and written: nothing is left to hand on.
     return FINISH if complete else None
 

@@ -91,8 +91,10 @@ class EdgeSettings(BaseSettings):
         Path(".exeat"), description="directory of all state: ring, spool, logs, pid files, keys"
     )
     policy: Path | None = Field(None, description="policy file (YAML) that an edge alone serves")
-    region: str = Field(
-        "us-east-1", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="the region this edge serves"
+    region: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
+        description="the region this edge serves; a policy file for another one is refused",
     )
     host: str = Field("127.0.0.1", min_length=1, max_length=255, description="address to listen on")
     port_base: Annotated[Port, Field(ge=1, le=65534)] = Field(
@@ -122,7 +124,7 @@ class EdgeSettings(BaseSettings):
     connect_seconds: Seconds = Field(5.0, description="deadline for connecting to a target, TLS included")
 
     request_line_bytes: Count = Field(8192, description="longest request line")
-    head_bytes: Count = Field(65536, description="longest request or response head")
+    head_bytes: Count = Field(65536, description="longest request head")
     head_fields: Count = Field(100, description="most header fields of one head")
     trailer_bytes: Count = Field(
         16384, description="most bytes of chunk extensions and trailers of one message"

@@ -81,6 +81,7 @@ def run_worker(settings: EdgeSettings, index: int, sock: socket.socket, ready: C
         clock,
         settings.policy_poll_seconds,
         Secret(os.urandom(_PEPPER_BYTES)),
+        region=settings.region,
     )
     bundle = source.first()  # before anything is opened: an unusable file must not leave traces
     asyncio.set_event_loop_policy(_EdgeLoopPolicy())
@@ -149,7 +150,7 @@ async def _assemble(settings: EdgeSettings, index: int, sock: socket.socket, clo
         recorder=Recorder(ring),
         stats=Stats(run / "stats.mmap", index, settings.workers, loop.time),
         via_name=edge_name.load(run / "edge.name").encode(),
-        region=settings.region,
+        region=settings.region or "",
     )
 
 

@@ -1,6 +1,7 @@
 """Step 3: whose credential a request presents; the credential is taken out of the query at once.
 
-The secret itself is compared as a keyed digest and goes nowhere else: not to rules, records or targets.
+The secret itself is compared as a keyed digest and goes to no record and no target. Rules see the query without
+it; a rule about the header it stands in sees that header as it came.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The machine a figure belongs to, and which core does what.
 
-The proxy under test gets one core for itself and every peer the same one; load and upstream share the
-others. It must never change the affinity of a process that the benchmark did not start.
+The proxy under test may use every core, the same for every peer; load and upstream keep to the last ones.
+It must never change the affinity of a process that the benchmark did not start.
 """
 
 from __future__ import annotations
@@ -36,11 +36,16 @@ class Placement:
 
 
 def place(cores: Sequence[int]) -> Placement:
-    """One core for the proxy; with two, load and upstream share the other; with more, each has its own."""
+    """The proxy may use every core, as in operation; load and upstream keep to the last one, or two.
+
+    A proxy is more than its one worker (Envoy's log flusher, our keeper): where a core is left idle by the load,
+    the kernel may use it for that, for every peer alike.
+    """
     ordered = sorted(cores)
     if len(ordered) < 2:
         return Placement(frozenset(), frozenset(), frozenset())
-    return Placement(frozenset(ordered[:1]), frozenset(ordered[1:2]), frozenset(ordered[-1:]))
+    upstream = frozenset(ordered[1:2]) if len(ordered) == 2 else frozenset(ordered[-2:-1])
+    return Placement(frozenset(ordered), upstream, frozenset(ordered[-1:]))
 
 
 def usable_cores() -> list[int]:

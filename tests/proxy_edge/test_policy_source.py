@@ -305,3 +305,49 @@ def test_bundle_shows_no_secret(watched: Watched) -> None:
     text = repr((bundle, bundle.leases, watched.proxy))
     assert CALLER_KEY not in text
     assert TARGET_TOKEN not in text
+
+
+def test_a_replaced_caller_secret_stays_valid_for_its_overlap(tmp_path: Path) -> None:
+    """For credentialOverlapSeconds both secrets are accepted, then only the new one."""
+    document = policy("http://t.test", caller={"credentialOverlapSeconds": 60})
+    environment = {"TEST_CALLER_KEY": "first-key-0123456789", "TEST_TARGET_TOKEN": "token-0123456789"}
+    clock = Clock()
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump(document))
+    source = FilePolicySource(path, environment, clock, 1, Secret(b"p" * 32))
+
+    def accepts(bundle: Bundle, key: bytes) -> bool:
+        proxy = bundle.policy.proxies[b"api"]
+        assert isinstance(proxy, CompiledProxy)
+        request = CanonicalRequest(b"GET", b"/", b"", [(b"authorization", key)])
+        try:
+            return proxy.callers.authenticate(request) == "caller"
+        except CredentialRejected:
+            return False
+
+    bundles = [source.first()]
+    environment["TEST_CALLER_KEY"] = "second-key-0123456789"
+    path.write_text(yaml.safe_dump(document) + "# edited\n")
+    source._look(bundles.append, pytest.fail)
+    assert [accepts(bundles[-1], key) for key in (b"first-key-0123456789", b"second-key-0123456789")] == [
+        True,
+        True,
+    ]
+
+    clock.after += 61
+    source._look(bundles.append, pytest.fail)
+    assert [accepts(bundles[-1], key) for key in (b"first-key-0123456789", b"second-key-0123456789")] == [
+        False,
+        True,
+    ]
+
+
+def test_a_file_for_another_region_is_refused(tmp_path: Path) -> None:
+    """An edge that was told its region does not serve another one's file."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump({**policy("http://t.test"), "region": "eu-west-1"}))
+    environment = {"TEST_CALLER_KEY": CALLER_KEY, "TEST_TARGET_TOKEN": TARGET_TOKEN}
+    source = FilePolicySource(path, environment, Clock(), 1, Secret(b"p" * 32), region="us-east-1")
+    with pytest.raises(ConfigurationError) as refused:
+        source.first()
+    assert refused.value.field == "region"
