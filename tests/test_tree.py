@@ -20,7 +20,6 @@ LONG_FOR_A_REASON: dict[str, str] = {}
 TESTED_ELSEWHERE = {
     "proxy_edge/fork.py": "tests/proxy_edge/test_supervisor.py runs it with real forks",
     "proxy_edge/process.py": "tests/proxy_edge/test_supervisor.py: death with the parent, dumps, signals",
-    "proxy_edge/relay.py": "tests/proxy_edge/test_exchange.py drives it with any split of answers",
     "proxy_edge/sequence.py": "tests/proxy_edge/test_exchange.py and every test of the running edge",
     "proxy_edge/tasks.py": "its one function is used by every test of the running edge",
     "scripts/first_run/upstream.py": "tests/scripts/test_cli.py runs it as a program",
