@@ -41,7 +41,7 @@ class CompiledProxy:
     """One proxy, ready to judge.
 
     scopes: by the id of the caller's credential. request_dropped: names of request fields that never reach the target. lane: the key of its connections
-    (client, target, scheme, host, port, CA). scrub: full, headers or off. limit_policy, limit_status: its RateLimit fields, as templates.
+    (client, target, scheme, host, port, CA). scrub: full, headers or off. limit_policy, limit_status: its RateLimit fields, as templates; limit_labels: (meter, window) of each limit.
     """
 
     id: str
@@ -55,6 +55,7 @@ class CompiledProxy:
     limits: tuple[Limit, ...]
     limit_policy: bytes
     limit_status: bytes
+    limit_labels: tuple[tuple[str, str], ...]
     lane: tuple[str, str, str, str, int, str | None]
     record_drops: bool
     request_dropped: frozenset[bytes]
@@ -96,6 +97,10 @@ class PolicySources:
     proxies: Iterable[Proxy]
     accepted: Mapping[str, Accepted]
     pepper: Secret
+
+
+_METERS = {"minute": "proxyMaxRequestsPerMinute", "day": "proxyMaxRequestsPerDay"}
+"""What a record calls a proxy's own limits, which are no meters with ids."""
 
 
 def compile_policy(sources: PolicySources) -> CompiledPolicy:
@@ -182,6 +187,7 @@ def _compile_proxy(
         limits=limits,
         limit_policy=policy_field(limits),
         limit_status=status_template(limits),
+        limit_labels=tuple((_METERS[limit.name], limit.name) for limit in limits),
         lane=(
             proxy.client_id,
             target.id,

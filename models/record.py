@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -25,11 +26,17 @@ _CACHED_DECISION_BYTES = 8192
 TimingsMs: TypeAlias = tuple[float | None, ...]
 """Milliseconds spent in canonicalise, authenticate, rules, limits, lease, upstream, response; may end early."""
 
-Remaining: TypeAlias = tuple[str, str, int]
-"""One limit after this request: (meter id, window, calls remaining)."""
+Labels: TypeAlias = tuple[tuple[str, str], ...]
+"""Per limit: (meter id, window). They belong to the proxy, so a request only refers to them."""
 
-Exchange: TypeAlias = tuple[str, int | None, float | None]
-"""The target's side: (host, status or None without an answer, milliseconds or None)."""
+Marks: TypeAlias = tuple[int, ...]
+"""Nanoseconds on a clock that never goes back: begin, then the end of each stage reached, then the end."""
+
+_ALL_MARKS = 8
+_UPSTREAM_STAGE = 5
+
+Exchange: TypeAlias = tuple[str, int | None]
+"""The target's side: (host, status or None without an answer)."""
 
 
 class Opening(msgspec.Struct, array_like=True, gc=False):
@@ -37,7 +44,8 @@ class Opening(msgspec.Struct, array_like=True, gc=False):
 
     received_at: milliseconds since the epoch. query: secret values withheld. decision: a Decision of
     `models.rules`, its msgpack encoding as `msgspec.Raw` (cheapest), or None when the rules were not
-    reached. timings: as far as they are known. A new field goes to the end and has a default: openings
+    reached. limits, quota: labels, and per label calls remaining and seconds to reset, flat, or none of
+    them. timings: as far as they are known. A new field goes to the end and has a default: openings
     of an older version are still in rings.
     """
 
@@ -51,7 +59,8 @@ class Opening(msgspec.Struct, array_like=True, gc=False):
     path: bytes
     query: bytes
     decision: Any
-    limits: tuple[Remaining, ...]
+    limits: Labels
+    quota: tuple[int, ...]
     client_address: str
     user_agent: bytes
     revision: int
@@ -61,14 +70,14 @@ class Opening(msgspec.Struct, array_like=True, gc=False):
 class Closing(msgspec.Struct, array_like=True, gc=False):
     """What the answer adds: status sent to the caller (None when it left first), proxy code, times, sizes.
 
-    timings: all of them, the opening's are not read then. scrubbed: occurrences of the injected secret
+    marks: of all stages that were reached; one that ended early has fewer, and from its last stage to its end
+    belongs to none. scrubbed: occurrences of the injected secret
     that were taken out of the answer. A new field goes to the end and has a default, as in `Opening`.
     """
 
     status: int | None
     code: str | None
-    duration_ms: float
-    timings: TimingsMs
+    marks: Marks
     upstream: Exchange | None
     bytes_in: int
     bytes_out: int
@@ -150,7 +159,10 @@ def join(opening: Opening, closing: Closing | None) -> Record:
     decision = opening.decision
     packed = bytes(decision) if type(decision) is msgspec.Raw else _pack(decision)
     judged = (_decision if len(packed) <= _CACHED_DECISION_BYTES else _decision.__wrapped__)(packed)
-    limits = [LimitState(meter, window, remaining) for meter, window, remaining in opening.limits]
+    limits = [
+        LimitState(meter, window, remaining)
+        for (meter, window), remaining in zip(opening.limits, opening.quota[::2], strict=False)
+    ]
     received_at = opening.received_at
     try:
         method, path = opening.method.decode(), opening.path.decode()
@@ -163,10 +175,16 @@ def join(opening: Opening, closing: Closing | None) -> Record:
         code = duration_ms = upstream = bytes_in = bytes_out = None
         timings, scrubbed = opening.timings, 0
     else:
-        status, code, duration_ms = closing.status, closing.code, closing.duration_ms
-        upstream = None if closing.upstream is None else Upstream(*closing.upstream)
-        bytes_in, bytes_out = closing.bytes_in, closing.bytes_out
-        timings, scrubbed = closing.timings, closing.scrubbed
+        status, code, marks = closing.status, closing.code, closing.marks
+        duration_ms = (marks[-1] - marks[0]) / 1e6 if marks else None
+        reached = marks if len(marks) == _ALL_MARKS else marks[:-1]
+        timings = tuple([(later - earlier) / 1e6 for earlier, later in pairwise(reached)])
+        upstream = None
+        if closing.upstream is not None:
+            host, answered = closing.upstream
+            spent = timings[_UPSTREAM_STAGE] if len(timings) > _UPSTREAM_STAGE else None
+            upstream = Upstream(host, answered, spent)
+        bytes_in, bytes_out, scrubbed = closing.bytes_in, closing.bytes_out, closing.scrubbed
     return Record(
         opening.request_id,
         opening.client_id,

@@ -472,6 +472,22 @@ def test_continue_comes_from_the_edge_before_the_target_hears_anything_of_it(ben
             assert client.answer().body == b"done"
 
 
+def test_a_thousand_requests_wait_for_a_slow_one(bench: Bench) -> None:
+    """The edge stops reading when its queue is full, loses none, and answers all in order in the end."""
+    word = mark()
+    paths = [KINDS[kind][0].format(f"{word}-{at}") for at, kind in enumerate(list(KINDS) * 250)]
+    statuses = [KINDS[kind][1] for kind in list(KINDS) * 250]
+    with bench.client() as client:
+        client.send(get("/api/hand/slow") + b"".join(map(get, paths)))
+        with bench.hand.accept() as peer:
+            assert peer.head().target == "/slow"
+            assert bench.seen(word) == []
+            peer.answer(b"at last")
+            assert client.answer().body == b"at last"
+        assert [client.answer().status for _ in paths] == statuses
+    assert len(bench.seen(word)) == 250
+
+
 @pytest.mark.parametrize(
     ("path", "key", "status"),
     [("/api/api/denied", CALLER_KEY, 403), ("/api/api/x", "wrong-key-0123456789", 401), ("/api/nobody", CALLER_KEY, 404),

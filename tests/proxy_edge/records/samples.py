@@ -29,7 +29,8 @@ def opening(request_id: str, size: int = 0) -> Opening:
         b"/v1/things",
         b"q" * size,
         ["allow", [["proxyCredential", "allow", "default", [], []]]],
-        (("meter_1", "minute", 59),),
+        (("meter_1", "minute"),),
+        (59, 12),
         "127.0.0.1",
         b"agent/1.0",
         7,
@@ -42,9 +43,8 @@ def closing(size: int = 0) -> Closing:
     return Closing(
         200,
         "proxy-access-granted",
-        3.5,
-        (0.01, 0.02, 0.03, 0.04, 0.05, 3.0, 0.1),
-        ("h" * size, 200, 3.0),
+        (0, 10_000, 30_000, 60_000, 100_000, 150_000, 3_150_000, 3_500_000),
+        ("h" * size, 200),
         10,
         20,
     )
