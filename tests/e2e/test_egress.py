@@ -160,7 +160,7 @@ def test_our_own_port_never_opens(tmp_path: Path) -> None:
                 # A free port was asked for: name it in the policy now that it is known.
                 text = edge.policy_path.read_text().replace(f":{port}", f":{edge.port}")
                 edge.policy_path.write_text(text)
-            until(lambda: forbidden(call(edge, "address")), 5)
+            until(lambda: forbidden(call(edge, "address")), 30)
             for alias in ("address", "elsewhere", "name", "unspecified", "mapped"):
                 assert forbidden(call(edge, alias)), alias
             assert call(edge, "through").status == 200

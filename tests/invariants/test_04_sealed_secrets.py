@@ -569,11 +569,11 @@ def test_a_bad_change_of_the_policy_is_reported_without_quoting_it(tmp_path: Pat
 
         for document in MISPLACED.values():
             edge.write_policy(good)
-            until(lambda: not ready()["policyFault"], 5)
+            until(lambda: not ready()["policyFault"], 30)
             edge.write_policy(document)
-            until(lambda: ready()["policyFault"], 5)
+            until(lambda: ready()["policyFault"], 30)
         edge.write_policy(good)
-        until(lambda: not ready()["policyFault"], 5)
+        until(lambda: not ready()["policyFault"], 30)
         assert sealed(edge.log().encode())
         assert "cnry-57" not in edge.log()
 

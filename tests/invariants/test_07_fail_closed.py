@@ -90,11 +90,11 @@ def test_a_proxy_that_breaks_by_a_change_is_refused_from_then_on(tmp_path: Path)
         with running_edge(tmp_path, good, environment=OFTEN) as edge:
             assert code(call(edge, "/api/two/x"))[0] == 200
             edge.write_policy(with_second(upstream.url, too_much()))
-            until(lambda: call(edge, "/api/two/x").status == 503, 5)
+            until(lambda: call(edge, "/api/two/x").status == 503, 30)
             assert code(call(edge, "/api/two/x")) == (503, "policy-unavailable")
             assert call(edge, "/api/api/x").status == 200
             edge.write_policy(good)
-            until(lambda: call(edge, "/api/two/x").status == 200, 5)
+            until(lambda: call(edge, "/api/two/x").status == 200, 30)
 
 
 @pytest.mark.parametrize("place", ["caller", "sender", "target"])
@@ -136,11 +136,11 @@ def test_a_pattern_out_of_bounds_refuses_the_file(tmp_path: Path) -> None:
                 edge.write_policy(
                     with_second(upstream.url, [{"effect": "deny", "path": {"pattern": pattern}}])
                 )
-                until(lambda: b'"policyFault":"' in ready_body(edge), 5)
+                until(lambda: b'"policyFault":"' in ready_body(edge), 30)
                 assert call(edge, "/api/two/no").status == 403
                 assert call(edge, "/api/two/yes").status == 200
                 edge.write_policy(good)
-                until(lambda: b'"policyFault":null' in ready_body(edge), 5)
+                until(lambda: b'"policyFault":null' in ready_body(edge), 30)
 
 
 def ready_body(edge: EdgeProcess) -> bytes:
@@ -285,7 +285,7 @@ def test_a_credential_that_expires_while_the_edge_runs_is_gone(tmp_path: Path) -
         document = policy(upstream.url, sender={"credentialExpiresAt": end.isoformat()})
         with running_edge(tmp_path, document) as edge:
             assert call(edge, "/api/api/x").status == 200
-            until(lambda: call(edge, "/api/api/x").status == 503, 8)
+            until(lambda: call(edge, "/api/api/x").status == 503, 30)
             assert code(call(edge, "/api/api/x")) == (503, "credential-unavailable")
 
 
