@@ -68,6 +68,7 @@ class Exchange:
         "policy",
         "proxy",
         "quota",
+        "received_at",
         "refused_dial",
         "request",
         "request_done",
@@ -91,6 +92,7 @@ class Exchange:
         self.client = client
         self.message = message
         self.request_id: str = edge.new_request_id()
+        self.received_at = edge.clock.wall_ms()
         self.times = [perf_counter_ns()]
         self.at = 0
         self.policy: CompiledPolicy = edge.policy
@@ -285,21 +287,25 @@ class Exchange:
 
     def record(self, status: int, code: str) -> bool:
         """Closes the record, or writes a whole one where none was opened; False where there was no room for it."""
-        edge = self.edge
-        edge.stats.answered(code)
+        stats = self.edge.stats
         if self.credential_id is None and self.slot < 0:
-            edge.stats.refused_before_authentication(self.client.address, code)
+            stats.answered(code)
+            stats.refused_before_authentication(self.client.address, code)
             return True
-        self.times.append(perf_counter_ns())
+        times = self.times
+        times.append(perf_counter_ns())
         closing = record.closing(self, status, code)
-        if self.slot >= 0:
-            edge.recorder.close(self.slot, closing)
-        else:
-            try:
-                edge.recorder.write(record.opening(self), closing)
-            except RingFull:
-                edge.stats.record_lost()
-                return False
+        try:
+            if self.slot >= 0:
+                self.edge.recorder.close(self.slot, closing)
+            else:
+                self.edge.recorder.write(record.opening(self), closing)
+        except RingFull:
+            stats.record_lost()
+            stats.answered(code if self.proxy.record_drops else RecordBlocked.code)
+            return False
+        stats.answered(code)
+        stats.completed(times[-1] - times[0], self.bytes_in, self.bytes_out, self.masks)
         return True
 
     def set_deadline(self) -> None:

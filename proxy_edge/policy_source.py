@@ -125,17 +125,10 @@ class FilePolicySource:
     def _load(self) -> bool:
         """Reads the file; whether it, or a file it names, differs from what was read before."""
         try:
-            document = load_policy_file(self._path, self._environment)
+            document = load_policy_file(self._path, self._environment, self._region)
         except PolicyFileErrors as error:
             self._watched = tuple(dict.fromkeys((*self._watched, *error.sources)))
             raise
-        if self._region is not None and document.region != self._region:
-            raise ConfigurationError(
-                f"is {document.region}, and this edge serves {self._region}",
-                field="region",
-                file=str(self._path),
-                line=1,
-            )
         changed = self._document is None or self._document.digest != document.digest
         if changed:
             for warning in document.warnings:

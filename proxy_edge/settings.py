@@ -88,7 +88,7 @@ class EdgeSettings(BaseSettings):
     )
 
     home: Path = Field(
-        Path(".exeat"), description="directory of all state: ring, spool, logs, pid files, keys"
+        Path(".exeat"), description="directory of all state: rings, records, counters, logs, pid files"
     )
     policy: Path | None = Field(None, description="policy file (YAML) that an edge alone serves")
     region: str | None = Field(
@@ -167,6 +167,11 @@ class EdgeSettings(BaseSettings):
                 "host",
                 f"{self.host} is not a loopback address: give EXEAT_TLS_CERTIFICATE and EXEAT_TLS_KEY,"
                 " or accept plain HTTP with EXEAT_INSECURE_BIND=true",
+            )
+        if self.policy_poll_seconds >= self.offline_seconds:
+            raise _NamedError(
+                "policy_poll_seconds",
+                "must be shorter than EXEAT_OFFLINE_SECONDS, or every poll would come too late",
             )
         _ = self.trusted_networks
         return self

@@ -6,6 +6,7 @@ all rows. A metric never carries a path, address, credential or anything else of
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import mmap
 import os
@@ -31,24 +32,30 @@ _BUCKETS = 26
 """Powers of two of a microsecond: up to 33 s, the last one unbounded."""
 _COLUMNS = len(_CODES) + len(_COUNTERS) + len(_GAUGES) + _BUCKETS + 1
 _ROW_BYTES = _COLUMNS * 8
+_HEAD = b"exeatST1" + _COLUMNS.to_bytes(8, "little")
 _ADDRESSES = 1024
 _SAMPLE_SECONDS = 1.0
 
 
 class Stats:
-    """One worker's row. The file is made by whoever comes first and holds a row for every worker."""
+    """One worker's row. The file is made by whoever comes first and keeps the rows of all workers there ever were."""
 
     def __init__(self, path: Path, index: int, workers: int, now: Callable[[], float]) -> None:
         self._now = now
-        self._workers = workers
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            size = max(os.fstat(fd).st_size, _ROW_BYTES * workers)
+            fcntl.flock(fd, fcntl.LOCK_EX)  # let go of with the descriptor
+            if os.pread(fd, len(_HEAD), 0) != _HEAD:
+                os.ftruncate(fd, 0)  # new, or of a version with other columns: the numbers begin anew
+                os.pwrite(fd, _HEAD, 0)
+            size = max(os.fstat(fd).st_size, len(_HEAD) + _ROW_BYTES * workers)
             os.ftruncate(fd, size)
             self._map = mmap.mmap(fd, size)
         finally:
             os.close(fd)
-        self._cells = memoryview(self._map).cast("Q")
+        self._whole = memoryview(self._map)
+        self._cells = self._whole[len(_HEAD) :].cast("Q")
+        self._rows = (size - len(_HEAD)) // _ROW_BYTES
         first = index * _COLUMNS
         self._row = self._cells[first : first + _COLUMNS]
         self._code = {code: place for place, code in enumerate(_CODES)}
@@ -109,14 +116,15 @@ class Stats:
         """Lets the page go."""
         self._row.release()
         self._cells.release()
+        self._whole.release()
         self._map.close()
 
     def _total(self, place: int) -> int:
-        return sum(self._cells[row * _COLUMNS + place] for row in range(self._workers))
+        return sum(self._cells[row * _COLUMNS + place] for row in range(self._rows))
 
     def _gauge_values(self) -> dict[str, list[int]]:
         return {
-            name: [self._cells[row * _COLUMNS + place] for row in range(self._workers)]
+            name: [self._cells[row * _COLUMNS + place] for row in range(self._rows)]
             for name, place in self._gauge.items()
         }
 

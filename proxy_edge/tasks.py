@@ -1,6 +1,6 @@
 """The one way to start a background task: named, kept by reference, its failure logged.
 
-Nothing else may call `create_task` (the linter forbids it): a task without a reference can vanish, and
+Nothing else may call `create_task` (`tests/test_imports.py` sees to it): a task without a reference can vanish, and
 one without a name cannot be found in a dump.
 """
 

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -83,6 +84,7 @@ def run_worker(settings: EdgeSettings, index: int, sock: socket.socket, ready: C
         Secret(os.urandom(_PEPPER_BYTES)),
         region=settings.region,
     )
+    tls = server_context(settings)
     bundle = source.first()  # before anything is opened: an unusable file must not leave traces
     asyncio.set_event_loop_policy(_EdgeLoopPolicy())
     app: Sanic[Any, Any] = Sanic(f"exeat-edge-{index}", configure_logging=False)
@@ -126,12 +128,41 @@ def run_worker(settings: EdgeSettings, index: int, sock: socket.socket, ready: C
     app.after_server_start(announce)
     app.before_server_stop(stop)
     app.add_route(_metrics, "/metrics", methods=["GET", "HEAD"])
-    ssl = None
-    if settings.tls_certificate is not None and settings.tls_key is not None:
-        ssl = {"cert": str(settings.tls_certificate), "key": str(settings.tls_key)}
     app.run(
-        sock=sock, protocol=Door, single_process=True, access_log=False, motd=False, ssl=ssl, backlog=4096
+        sock=sock, protocol=Door, single_process=True, access_log=False, motd=False, ssl=tls, backlog=4096
     )
+
+
+def server_context(settings: EdgeSettings) -> ssl.SSLContext | None:
+    """What callers' TLS is served with: 1.2 or newer, HTTP/1.1 only; None for plain HTTP.
+
+    Raises ConfigurationError naming the setting whose file cannot be used.
+    """
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+
+    def refuse_password() -> str:
+        raise ConfigurationError(
+            f"{settings.tls_key} is encrypted; give a key without a pass phrase", field="EXEAT_TLS_KEY"
+        )
+
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key, refuse_password)
+    except ssl.SSLError as error:
+        what = (
+            "do not belong together"
+            if "MISMATCH" in (error.reason or "")
+            else "are not a PEM certificate and key"
+        )
+        raise ConfigurationError(
+            f"{settings.tls_certificate} and {settings.tls_key} {what}", field="EXEAT_TLS_CERTIFICATE"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"cannot be read: {error.strerror}", field="EXEAT_TLS_CERTIFICATE") from None
+    return context
 
 
 async def _assemble(settings: EdgeSettings, index: int, sock: socket.socket, clock: SystemClock) -> Edge:

@@ -1,7 +1,7 @@
 """The command line, `exeat`: reads arguments, hands them to the part they name, prints errors for people.
 
-An operator's mistake ends with one line on stderr (`exeat: file:line: field: message`) and status 2 for
-arguments or 78 for everything else; it never shows a traceback.
+An operator's mistake ends with a line on stderr (`exeat: file:line: field: message`), beside the log where that
+goes to stderr too, and status 2 for arguments or 78 for everything else; it never shows a traceback.
 """
 
 from __future__ import annotations

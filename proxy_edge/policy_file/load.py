@@ -19,11 +19,11 @@ from proxy_edge.policy_file.parse import SIZE_MAX, parse_yaml
 from proxy_edge.policy_file.references import SecretReader
 
 
-def load_policy_file(path: Path, environment: Mapping[str, str]) -> PolicyDocument:
+def load_policy_file(path: Path, environment: Mapping[str, str], region: str | None = None) -> PolicyDocument:
     """Reads a policy file and the secrets it refers to.
 
-    path: as the operator gave it, and as errors show it. environment: where `{env: NAME}` looks. Raises
-    PolicyFileErrors, which holds every problem found, each with file, line and field.
+    path: as the operator gave it, and as errors show it. environment: where `{env: NAME}` looks.
+    region: the one the file must be for, or None. Raises PolicyFileErrors, which holds every problem found, each with file, line and field.
     """
     own = path.absolute()
     reader = SecretReader(own.parent, environment)
@@ -37,6 +37,8 @@ def load_policy_file(path: Path, environment: Mapping[str, str]) -> PolicyDocume
     for location, line in tree.repeated:
         findings.error(location, "is given twice", line=line)
     document = read_document(tree.value, findings, reader)
+    if region is not None and document.region != region:
+        findings.error(("region",), f"is {document.region}, and this edge serves {region}")
     sources = (own, *reader.sources)
     if findings.errors:
         raise PolicyFileErrors(findings.errors, sources)

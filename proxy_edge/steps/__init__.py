@@ -11,6 +11,7 @@
     respond      10   the head that goes back, its framing, what the scrub does
     record       11   what is written down
 
-Step 7 (body rules) and filters come with their issue; step 9 is `proxy_edge.exchange` itself, the only one
-that waits. No step knows the parser, the pool or the exchange.
+Step 7 (body rules) and filters come with their issue; step 9 is `proxy_edge.sequence`, which also does the
+waiting for permits and connections. No step knows the parser or the pool; `record` alone reads an exchange,
+because what is written down is nearly all of it.
 """

@@ -39,7 +39,7 @@ def opening(x: Exchange) -> Opening:
         proxy.id,
         proxy.region,
         x.credential_id,
-        x.edge.clock.wall_ms(),
+        x.received_at,
         request.method,
         request.path,
         withheld(query) if query else query,
@@ -54,13 +54,11 @@ def opening(x: Exchange) -> Opening:
 
 def closing(x: Exchange, status: int, code: str) -> Closing:
     """What the end adds. The last of `x.times` is the end itself."""
-    times = x.times
-    x.edge.stats.completed(times[-1] - times[0], x.bytes_in, x.bytes_out, x.masks)
     upstream = None
     if x.slot >= 0 or x.sent:
         answered = code in {GRANTED, CUT_OFF}
         upstream = (x.proxy.target.host, status if answered else None)
-    return Closing(status, code, tuple(times), upstream, x.bytes_in, x.bytes_out, x.masks)
+    return Closing(status, code, tuple(x.times), upstream, x.bytes_in, x.bytes_out, x.masks)
 
 
 def withheld(query: bytes) -> bytes:

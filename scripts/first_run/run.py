@@ -69,7 +69,7 @@ def first_run(settings: EdgeSettings) -> int:
         "EXEAT_POLICY": str(policy),
         "EXEAT_PORT_BASE": str(settings.port_base),
         "EXEAT_WORKERS": str(settings.workers),
-        "EXEAT_EGRESS_ALLOW": address,
+        "EXEAT_EGRESS_ALLOW": ",".join(filter(None, (settings.egress_allow, address))),
         "EXEAT_LOG_STDERR": "false",
     }
     parts: list[_Part] = []

@@ -16,6 +16,7 @@ from models.policy import BrokenProxy, CompiledProxy
 from models.request import CanonicalRequest
 from models.secret import Secret
 from proxy_edge.edge import Bundle
+from proxy_edge.policy_file import PolicyFileErrors
 from proxy_edge.policy_source import FilePolicySource
 from tests.kit.edge import CALLER_KEY, TARGET_TOKEN, policy
 
@@ -350,4 +351,6 @@ def test_a_file_for_another_region_is_refused(tmp_path: Path) -> None:
     source = FilePolicySource(path, environment, Clock(), 1, Secret(b"p" * 32), region="us-east-1")
     with pytest.raises(ConfigurationError) as refused:
         source.first()
-    assert refused.value.field == "region"
+    assert isinstance(refused.value, PolicyFileErrors)
+    (error,) = refused.value.errors
+    assert (error.field, error.line) == ("region", len(path.read_text().splitlines()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,40 @@ def test_an_encoded_body_is_refused(edge: MemoryEdge, coding: bytes) -> None:
     assert got.startswith(b"HTTP/1.1 502 ")
     assert b"exeat-proxy-code: scrub-failed\r\n" in got
     assert b"abcd" not in got
+
+
+class CountingClock:
+    """Wall time that is a second later each time it is asked."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_700_000_000
+
+    def wall_ms(self) -> int:
+        self.seconds += 1
+        return self.seconds * 1000
+
+    def boot_ns(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("path", ["/api/api/x", "/api/api/denied"])
+def test_a_record_tells_when_the_request_came(tmp_path: Path, path: str) -> None:
+    """ReceivedAt is the moment at which the exchange began, not that of its opening or its end."""
+    rules = [{"effect": "deny", "path": {"pattern": "^/denied"}}]
+    edge = MemoryEdge(tmp_path, policy("http://target.test", rules=rules, proxyMaxRequestsPerMinute=10))
+    edge.edge.clock = CountingClock()
+
+    async def main() -> None:
+        caller, transport = ClientConnection(edge.edge), MemoryTransport()
+        caller.connection_made(transport)
+        caller.data_received(get(path))
+        await settle()
+        for connection, _ in edge.dialler.connections:
+            connection.data_received(b"HTTP/1.1 204 No Content\r\n\r\n")
+        caller.connection_lost(None)
+        edge.edge.pool.close()
+        await edge.drain()
+
+    asyncio.run(main())
+    (record,) = [json.loads(line) for line in edge.records.read_text().splitlines()]
+    assert record["receivedAt"] == "2023-11-14T22:13:21.000Z"

@@ -186,3 +186,10 @@ def test_description_masks_secrets() -> None:
     [line] = describe(WithSecret(uri=SecretStr("canary-value")))
     assert "canary" not in str(line)
     assert line.value == line.default == "**********"
+
+
+def test_a_poll_that_comes_too_late_is_refused() -> None:
+    """A source looked at less often than it may be away would make a healthy edge refuse calls."""
+    error = refused(policy_poll_seconds=4, offline_seconds=1)
+    assert error.field == "EXEAT_POLICY_POLL_SECONDS"
+    assert "EXEAT_OFFLINE_SECONDS" in error.message

@@ -117,3 +117,25 @@ def test_the_page_is_private(tmp_path: Path) -> None:
     """Mode 600."""
     Stats(tmp_path / "s", 0, 1, Time())
     assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
+
+
+def test_numbers_of_workers_that_are_no_more_still_count(tmp_path: Path) -> None:
+    """Fewer workers than before keep the sum."""
+    for index in range(2):
+        stats = Stats(tmp_path / "s", index, 2, Time())
+        stats.answered(GRANTED)
+        stats.close()
+    alone = Stats(tmp_path / "s", 0, 1, Time())
+    alone.answered(GRANTED)
+    assert samples(alone)["exeat_requests_total", GRANTED] == 3
+
+
+@pytest.mark.parametrize("found", [b"", b"other", b"exeatST1" + bytes(8) + bytes(64)])
+def test_a_page_of_another_shape_begins_anew(tmp_path: Path, found: bytes) -> None:
+    """Numbers of other columns would be shown under wrong names."""
+    (tmp_path / "s").write_bytes(found)
+    stats = Stats(tmp_path / "s", 0, 1, Time())
+    stats.answered(GRANTED)
+    got = samples(stats)
+    assert got["exeat_requests_total", GRANTED] == 1
+    assert sum(value for key, value in got.items() if key[0] == "exeat_requests_total") == 1

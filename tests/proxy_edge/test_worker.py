@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
 
 from models.errors import ConfigurationError
 from proxy_edge.records.keeper import records_file
 from proxy_edge.settings import EdgeSettings
-from proxy_edge.worker import EdgeLoop, run_worker
+from proxy_edge.worker import EdgeLoop, run_worker, server_context
 from tests.kit.edge import CALLER_KEY, TARGET_TOKEN, EdgeProcess, policy, running_edge
 from tests.kit.raw import RawClient, get
 
@@ -108,3 +110,35 @@ def test_loop_remembers_its_servers() -> None:
             loop.run_until_complete(server.wait_closed())
     finally:
         loop.close()
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "told"),
+    [
+        ("nonsense", "nonsense", "are not a PEM certificate and key"),
+        ("one", "other", "do not belong together"),
+        ("one", "encrypted", "give a key without a pass phrase"),
+    ],
+)
+def test_tls_files_that_cannot_be_used_are_named(
+    tmp_path: Path, certificate: str, key: str, told: str
+) -> None:
+    """An operator is told which files and why; nobody is asked for a pass phrase."""
+    files = {name: tmp_path / f"{name}.pem" for name in ("nonsense", "one", "other", "encrypted")}
+    authority = trustme.CA()
+    one, other = authority.issue_cert("edge.test"), authority.issue_cert("edge.test")
+    files["nonsense"].write_text("nonsense")
+    one.cert_chain_pems[0].write_to_path(str(files["one"]))
+    other.private_key_pem.write_to_path(str(files["other"]))
+    private = serialization.load_pem_private_key(one.private_key_pem.bytes(), None)
+    files["encrypted"].write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"pass phrase"),
+        )
+    )
+    settings = EdgeSettings.load(tls_certificate=files[certificate], tls_key=files[key])
+    with pytest.raises(ConfigurationError, match=told) as refused:
+        server_context(settings)
+    assert refused.value.field in {"EXEAT_TLS_CERTIFICATE", "EXEAT_TLS_KEY"}
