@@ -31,7 +31,8 @@ class HeaderBlock:
     """The fields between request line and blank line.
 
     raw: the bytes, every line with its CRLF. pairs: lower-case name and value without surrounding blanks, in
-    order. length: Content-Length or None. nominated: what `Connection` lists. verified_by, verified_as: which
+    order. length: Content-Length or None. nominated: what `Connection` lists. judged: the pairs
+    without those, which never go on and so decide nothing. verified_by, verified_as: which
     verifier found which credential in these fields. forwarded_for, forwarded: for which proxy and credential
     they were written anew, and how; both are None until then.
     """
@@ -43,6 +44,7 @@ class HeaderBlock:
         "forwarded",
         "forwarded_for",
         "host",
+        "judged",
         "length",
         "nominated",
         "pairs",
@@ -84,6 +86,9 @@ class HeaderBlock:
                 self._note(name, value)
         if hosts != 1:
             raise RequestMalformed("no Host, or two")
+        self.judged = (
+            [pair for pair in self.pairs if pair[0] not in self.nominated] if self.nominated else self.pairs
+        )
         if self.chunked and self.length is not None:
             raise RequestMalformed("Content-Length with Transfer-Encoding")
 

@@ -15,6 +15,7 @@ from models.fields import LIMIT_FIELDS, RESPONSE_DROPPED
 
 _QUOTA_PROBLEM = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 _REMEMBERED = 256
+_REMEMBERED_LENGTH = 64
 _GRANTED_MESSAGE = "Access granted"
 _REASON = {status.value: status.phrase.encode() for status in HTTPStatus}
 
@@ -44,7 +45,8 @@ class Answers:
             return False
         if len(self.passing) >= _REMEMBERED:
             self.passing.clear()  # nobody else's names can make it grow
-        self.passing.add(name)
+        if len(name) <= _REMEMBERED_LENGTH:
+            self.passing.add(name)
         return True
 
     def refusal(

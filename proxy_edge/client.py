@@ -25,8 +25,10 @@ _BODY_BACKLOG = 256 * 1024
 """Request body held while the target is not connected yet or does not read."""
 _WRITE_BACKLOG = 128 * 1024
 """Answer bytes queued for a caller before the target is paused."""
-_LINGER_SECONDS = 2.0
-_LINGER_BYTES = 1 << 20
+_LINGER_SECONDS = (2.0, 30.0)
+"""After a refusal we read on and discard: until the caller is silent for the first, at most for the second."""
+_TURN = 32
+"""How many requests that need no waiting one connection may have answered before others get a turn."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 NEVER = float("inf")
 
@@ -39,9 +41,10 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_discarded",
+        "_deferred",
         "_edge",
         "_ending",
+        "_linger_until",
         "_parser",
         "_pumping",
         "_reading",
@@ -59,7 +62,8 @@ class ClientConnection(asyncio.Protocol):
         self._reading = True
         self._pumping = False
         self._ending = False
-        self._discarded = 0
+        self._deferred = False
+        self._linger_until = 0.0
         self._unread = False
         self.address = ""
         self.deadline = NEVER
@@ -78,19 +82,19 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the caller."""
         if self._ending:
-            self._discarded += len(data)
-            if self._discarded > _LINGER_BYTES:
-                self._abort()
+            if self._linger_until and not (self._transport and self._transport.get_write_buffer_size()):
+                self.deadline = min(self._edge.now + _LINGER_SECONDS[0], self._linger_until)
             return
         parser = self._parser
         was_reading_head = parser.reading_head
+        heads = parser.heads
         parser.feed(data)
         exchange = self.exchange
-        if exchange is None:
-            self._pump()
-        else:
+        if exchange is not None:
             exchange.request_progress()
-        if self.exchange is not None:
+        elif not self._deferred:
+            self._pump()
+        if self.exchange is not None or self._deferred:
             self.govern_reading()
         elif not self._is_ending():
             edge = self._edge
@@ -99,7 +103,7 @@ class ClientConnection(asyncio.Protocol):
                 self.govern_reading()
             elif not parser.reading_head:
                 self.deadline = edge.now + edge.settings.keepalive_seconds
-            elif not was_reading_head:
+            elif not was_reading_head or parser.heads != heads:
                 self.deadline = edge.now + edge.settings.head_seconds
 
     def eof_received(self) -> bool:
@@ -224,7 +228,10 @@ class ClientConnection(asyncio.Protocol):
         """Called once when `deadline` lies in the past."""
         self.deadline = NEVER
         if self._ending:
-            self._abort()
+            if self._transport is not None and self._transport.get_write_buffer_size():
+                self.reset()  # the rest of an answer is unsent: it must not look whole
+            else:
+                self._abort()
         elif self.exchange is not None:
             self.exchange.deadline_passed()
         elif self._unread:
@@ -245,8 +252,14 @@ class ClientConnection(asyncio.Protocol):
         """Starts queued requests one after the other until one has to wait, or the caller reads no answers."""
         self._pumping = True
         messages = self._parser.messages
+        turns = _TURN
         try:
             while self.exchange is None and messages and not (self._ending or self._unread):
+                if not turns:
+                    self._deferred = True
+                    asyncio.get_running_loop().call_soon(self._take_turn)
+                    return
+                turns -= 1
                 message = messages[0]
                 if message.refusal is not None:
                     self._refuse(message.refusal)
@@ -255,6 +268,14 @@ class ClientConnection(asyncio.Protocol):
                 exchange.advance()
         finally:
             self._pumping = False
+
+    def _take_turn(self) -> None:
+        """Goes on with queued requests after others had their turn."""
+        self._deferred = False
+        if self.exchange is None and not self._ending:
+            self._pump()
+            self._idle()
+            self.govern_reading()
 
     def _idle(self) -> None:
         if self.exchange is None and not self._ending:
@@ -290,7 +311,14 @@ class ClientConnection(asyncio.Protocol):
             self.deadline = edge.now + edge.settings.body_idle_seconds
             transport.close()
             return
-        self.deadline = edge.now + _LINGER_SECONDS
+        silence, longest = _LINGER_SECONDS
+        self._linger_until = edge.now + longest
+        if transport.get_write_buffer_size():
+            self.deadline = (
+                edge.now + edge.settings.body_idle_seconds
+            )  # the caller may take its answer slowly
+        else:
+            self.deadline = edge.now + silence
         if not self._reading:
             self._reading = True
             transport.resume_reading()

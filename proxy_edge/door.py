@@ -28,18 +28,19 @@ _LONGEST = max(len(line) for line in _LINES)
 class Door(HttpProtocol):
     """Holds a new connection until its first bytes tell whose it is."""
 
-    __slots__ = ("_edge", "_seen", "_waiting", "deadline")
+    __slots__ = ("_edge", "_raw", "_seen", "_waiting", "deadline")
 
     def __init__(self, *, app: Sanic[Any, Any], **options: Any) -> None:
         super().__init__(app=app, **options)
         self._edge: Edge = app.ctx.edge
         self._seen = b""
         self._waiting: BaseTransport | None = None
+        self._raw: BaseTransport | None = None
         self.deadline = NEVER
 
     def connection_made(self, transport: BaseTransport) -> None:
         """A caller connected; its first byte has a deadline from here on."""
-        self._waiting = transport
+        self._waiting = self._raw = transport
         edge = self._edge
         self.deadline = edge.now + edge.settings.first_byte_seconds
         edge.clients.add(self)
@@ -52,7 +53,10 @@ class Door(HttpProtocol):
             return
         seen = self._seen = self._seen + data
         if seen.startswith(_LINES):
-            self._decided()
+            # Sanic's own deadlines measure silence; this one ends it whatever happens.
+            self._waiting = None
+            edge = self._edge
+            self.deadline = edge.now + 3 * edge.settings.head_seconds
             super().connection_made(transport)  # type: ignore[no-untyped-call]  # Sanic's own
             super().data_received(seen)
         elif len(seen) < _LONGEST and any(line.startswith(seen) for line in _LINES):
@@ -73,15 +77,15 @@ class Door(HttpProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
-        if self._waiting is not None:
-            self._decided()
-        else:
+        sanic = self._waiting is None
+        self._decided()
+        if sanic:
             super().connection_lost(exc)  # type: ignore[no-untyped-call]  # Sanic's own
 
     def deadline_passed(self) -> None:
-        """No first byte in time, or the first line came too slowly: nothing is owed an answer."""
+        """No first byte in time, a first line that came too slowly, or a page that never ends."""
         self.deadline = NEVER
-        self.drain()
+        self.cut_off()
 
     def drain(self) -> None:
         """The edge stops, and this connection carries no request yet."""
@@ -89,8 +93,9 @@ class Door(HttpProtocol):
             cast("Any", self._waiting).close()
 
     def cut_off(self) -> None:
-        """As `drain`: nothing is in flight here."""
-        self.drain()
+        """Ends the connection, whoever has it."""
+        if self._raw is not None:
+            cast("Any", self._raw).abort()
 
     def pause_writing(self) -> None:
         """Only Sanic writes through the door."""

@@ -19,6 +19,7 @@ from models.errors import (
     RingFull,
     TargetSaturated,
     TargetTimeout,
+    TargetUnreachable,
 )
 from models.limits import Quota
 from models.policy import CompiledPolicy, CompiledProxy
@@ -140,6 +141,11 @@ class Exchange:
         if self.done or self.upstream is not None:
             if self.lane is not None:
                 self.lane.unused(connection)
+            return
+        if connection.closed or connection.dirty:
+            if self.lane is not None:
+                self.lane.unused(connection)
+            self.not_connected(TargetUnreachable("the connection broke as it was made"))
             return
         self.upstream = connection
         self.advance()

@@ -99,6 +99,7 @@ class RequestParser:
         "_tail",
         "_unfed",
         "_upgrading",
+        "heads",
         "messages",
         "reading_body",
         "reading_head",
@@ -122,6 +123,7 @@ class RequestParser:
         self._left = 0
         self._line: bytes | None = b""
         self._upgrading: Message | None = None
+        self.heads = 0
         self.reading_head = False
         self.reading_body = False
 
@@ -278,6 +280,7 @@ class RequestParser:
     def on_message_begin(self) -> None:
         """A request line has begun."""
         self._current = Message()
+        self.heads += 1
         self.reading_head = True
 
     def on_headers_complete(self) -> None:

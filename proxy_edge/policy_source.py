@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,8 +80,7 @@ class FilePolicySource:
     def first(self) -> Bundle:
         """Loads the file; raises PolicyFileErrors with every problem found."""
         self._seen = self._signature()
-        self._load()
-        return self._bundle()
+        return self._bundle(self._load())
 
     async def follow(
         self,
@@ -103,57 +102,62 @@ class FilePolicySource:
         if seen != self._seen:
             self._seen = seen
             try:
-                changed = self._load()
+                document = self._load()
+                unchanged = self._document is not None and self._document.digest == document.digest
+                bundle = None if unchanged and not self._fault else self._bundle(document)
             except ConfigurationError as error:
-                self._fault = str(error)
-                for one in getattr(error, "errors", (error,)):
-                    _log.error("policy file refused", extra={"fault": str(one)})
-                fault(self._fault)
+                self._failed(str(error), fault, getattr(error, "errors", (error,)))
+            except Exception as error:  # noqa: BLE001 - whatever ails one edit, the next one must be noticed
+                self._failed(f"cannot be used: {type(error).__name__}", fault, ())
             else:
-                if changed or self._fault:
-                    self._fault = ""
-                    bundle = self._bundle()
+                self._fault = ""
+                if bundle is not None:
                     apply(bundle)
                     _log.info("policy in force", extra={"revision": bundle.policy.revision})
             if not set(watched).issuperset(self._watched):
                 self._seen = ()  # files that were named only now had no stamp before they were read
-        if self._clock.wall_ms() / 1000 >= self._expiry:
-            apply(self._bundle())
+        if self._document is not None and self._clock.wall_ms() / 1000 >= self._expiry:
+            apply(self._bundle(self._document))
             if self._fault:
                 fault(self._fault)  # the file on disk is as unusable as before
 
-    def _load(self) -> bool:
-        """Reads the file; whether it, or a file it names, differs from what was read before."""
+    def _failed(self, text: str, fault: Callable[[str], None], errors: Iterable[ConfigurationError]) -> None:
+        """What is in force stays in force; the operator is told everything that is wrong."""
+        self._fault = text
+        for one in tuple(errors) or (text,):
+            _log.error("policy file refused", extra={"fault": str(one)})
+        fault(text)
+
+    def _load(self) -> PolicyDocument:
+        """Reads the file and those it names; nothing of it is in force yet."""
         try:
             document = load_policy_file(self._path, self._environment, self._region)
         except PolicyFileErrors as error:
             self._watched = tuple(dict.fromkeys((*self._watched, *error.sources)))
             raise
-        changed = self._document is None or self._document.digest != document.digest
-        if changed:
+        if self._document is None or self._document.digest != document.digest:
             for warning in document.warnings:
                 _log.warning("policy file", extra={"warning": str(warning)})
         self._watched = document.sources
-        self._document = document
-        return changed
+        return document
 
-    def _bundle(self) -> Bundle:
-        """Compiles the document as of now: an expired credential opens nothing any more."""
-        document = self._document
-        if document is None:
-            raise ConfigurationError("was never loaded", file=str(self._path))
-        self._revision += 1
+    def _bundle(self, document: PolicyDocument) -> Bundle:
+        """Compiles the document as of now: an expired credential opens nothing any more.
+
+        Only when all of it could be made does this source take note of it. Raises ConfigurationError.
+        """
+        revision = self._revision + 1
         now = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC)
         expiries = [one.expires_at for one in document.credentials if one.expires_at is not None]
-        overlaps = self._overlap(document, now.timestamp())
-        self._expiry = min((one.timestamp() for one in expiries if one > now), default=float("inf"))
-        self._expiry = min([self._expiry, *(until for old in overlaps.values() for until in old.values())])
+        newest, overlaps = self._overlap(document, now.timestamp())
+        ends = [one.timestamp() for one in expiries if one > now]
+        ends += [until for old in overlaps.values() for until in old.values()]
         live = {one.id for one in document.credentials if one.expires_at is None or one.expires_at > now}
         # An expired one keeps its place in a request, so that it is refused there and never forwarded.
         callers = {one.id: accepted(one, self._pepper) for one in document.credentials if one.type == "proxy"}
         policy = compile_policy(
             PolicySources(
-                revision=self._revision,
+                revision=revision,
                 region=document.region,
                 clients=document.clients,
                 credentials=document.credentials,
@@ -171,30 +175,47 @@ class FilePolicySource:
         for broken in policy.broken:
             _log.error("proxy cannot be compiled", extra={"proxy": broken.id, "reason": broken.reason})
         leases = {
-            one.id: injection(one) for one in document.credentials if one.type == "target" and one.id in live
+            one.id: self._injection(one)
+            for one in document.credentials
+            if one.type == "target" and one.id in live
         }
+        self._document, self._revision = document, revision
+        self._newest, self._overlapping = newest, overlaps
+        self._expiry = min(ends, default=float("inf"))
         return Bundle(policy, leases)
 
-    def _overlap(self, document: PolicyDocument, now: float) -> dict[str, dict[bytes, float]]:
-        """Per proxy credential, the digests of replaced secrets that are valid still, and until when.
+    def _injection(self, credential: Credential) -> Injection:
+        try:
+            return injection(credential)
+        except ConfigurationError as error:
+            place = f"credentials[{credential.id}].credentialSecret"
+            raise ConfigurationError(error.message, field=place, file=str(self._path), line=1) from None
 
-        credentialOverlapSeconds counts from the moment at which this process saw the new secret.
+    def _overlap(
+        self, document: PolicyDocument, now: float
+    ) -> tuple[dict[str, bytes], dict[str, dict[bytes, float]]]:
+        """Per proxy credential: the newest digest; and those of replaced secrets still valid, with their ends.
+
+        credentialOverlapSeconds counts from the moment at which this process saw the new secret. A shorter
+        one in a later document holds for what overlaps already: 0 ends it at once.
         """
-        kept = {}
+        newest, kept = {}, {}
         for credential in document.credentials:
             if credential.type != "proxy":
                 continue
-            (newest,) = accepted(credential, self._pepper).digests
+            (digest,) = accepted(credential, self._pepper).digests
+            latest = now + credential.overlap_seconds
             old = self._overlapping.get(credential.id, {})
-            before = self._newest.get(credential.id, newest)
-            if before != newest and credential.overlap_seconds:
-                old = {**old, before: now + credential.overlap_seconds}
-            self._newest[credential.id] = newest
+            before = self._newest.get(credential.id, digest)
+            if before != digest:
+                old = {**old, before: latest}
+            newest[credential.id] = digest
             kept[credential.id] = {
-                digest: until for digest, until in old.items() if until > now and digest != newest
+                one: min(until, latest)
+                for one, until in old.items()
+                if min(until, latest) > now and one != digest
             }
-        self._overlapping = kept
-        return kept
+        return newest, kept
 
     def _signature(self) -> tuple[tuple[int, int, int] | None, ...]:
         return tuple(_stamp(path) for path in self._watched)

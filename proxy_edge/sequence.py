@@ -56,6 +56,9 @@ def _judge_head(x: Exchange) -> Next:
         if not callers.strip_query:  # then the fields alone told
             block.verified_by, block.verified_as = callers, credential_id
     x.credential_id = credential_id
+    if block.nominated:
+        # What Connection lists is for us alone: a rule must not be met by a field that the target never sees.
+        request = x.request = CanonicalRequest(message.method, rest, request.query, block.judged)
     times.append(perf_counter_ns())
     check_state(proxy)
     decision = x.decision = rules.decide(proxy, credential_id, request)

@@ -44,7 +44,7 @@ class Stats:
         self._now = now
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)  # let go of with the descriptor
+            fcntl.flock(fd, fcntl.LOCK_EX)
             if os.pread(fd, len(_HEAD), 0) != _HEAD:
                 os.ftruncate(fd, 0)  # new, or of a version with other columns: the numbers begin anew
                 os.pwrite(fd, _HEAD, 0)
@@ -52,6 +52,7 @@ class Stats:
             os.ftruncate(fd, size)
             self._map = mmap.mmap(fd, size)
         finally:
+            fcntl.flock(fd, fcntl.LOCK_UN)  # by hand: the map keeps a copy of the descriptor
             os.close(fd)
         self._whole = memoryview(self._map)
         self._cells = self._whole[len(_HEAD) :].cast("Q")

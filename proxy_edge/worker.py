@@ -92,6 +92,9 @@ def run_worker(settings: EdgeSettings, index: int, sock: socket.socket, ready: C
         ACCESS_LOG=False,
         AUTO_EXTEND=False,
         KEEP_ALIVE=False,
+        REQUEST_MAX_SIZE=4096,  # its one page takes no body
+        REQUEST_TIMEOUT=settings.head_seconds,
+        RESPONSE_TIMEOUT=settings.head_seconds,
         GRACEFUL_SHUTDOWN_TIMEOUT=1.0,
         MOTD=False,
         USE_UVLOOP=False,  # the loop policy above does it, with servers remembered

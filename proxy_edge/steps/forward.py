@@ -12,6 +12,7 @@ from models.request import CanonicalRequest
 from proxy_edge.steps.lease import Injection, without_injected
 
 _REMEMBERED = 256
+_REMEMBERED_LENGTH = 64
 IDENTITY = b"accept-encoding: identity\r\n"
 
 
@@ -32,7 +33,8 @@ class Forwarding:
             return False
         if len(self.passing) >= _REMEMBERED:
             self.passing.clear()  # a caller's variety cannot make it grow
-        self.passing.add(name)
+        if len(name) <= _REMEMBERED_LENGTH:
+            self.passing.add(name)
         return True
 
 
@@ -51,6 +53,11 @@ def forwarded_fields(
     for name, value in block.pairs:
         if name in dropped or name in injected or name in nominated:
             continue
+        if b"_" in name:
+            # Gateways that make variables of fields read `_` and `-` alike: a twin is as good as the name.
+            twin = name.replace(b"_", b"-")
+            if twin in dropped or twin in injected or not forwarding.may_pass(twin):
+                continue
         if name in passing or forwarding.may_pass(name):
             lines.append(b"%b: %b\r\n" % (name, value))
     if proxy.scrub == "full":

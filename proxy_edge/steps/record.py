@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from models.errors import GRANTED
 from models.record import Closing, Opening
+from models.request import decode_component
 from proxy_edge.stats import ABORTED, CUT_OFF
 
 if TYPE_CHECKING:
@@ -23,16 +24,22 @@ ABORTED_STATUS: Final = 499
 """The caller left before an answer; the number is nginx's, for want of a registered one."""
 
 _SECRET_NAME: Final = re.compile(
-    rb"(^|[&;._-])((?:access|id|refresh|auth|api|session)?[._-]?(?:token|key|secret|password|passwd|signature|sig"
-    rb"|authorization|credential|credentials))=[^&]*",
-    re.IGNORECASE,
+    rb"(?i:secret|passw|pwd|token(?!s)|credential|jwt|bearer|hmac|authori[sz]|signature|otp$|^code$"
+    rb"|(?:^|[^a-z])(?:auth|sign?|key)(?:$|[^a-z])|(?:api|access|private|session)key)|[a-z]Key(?![a-z])"
 )
+_WITHHELD: Final = b"***"
+_NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
 
 def opening(x: Exchange) -> Opening:
     """What is known before the first byte goes upstream. `x` has an authenticated caller."""
     request, proxy = x.request, x.proxy
-    query = request.query
+    query, block = request.query, x.message.block
+    agent = block.agent
+    if agent and b"user-agent" in proxy.callers.strip_headers:
+        agent = _WITHHELD  # it is where this proxy's callers show their credential
+    lease = x.edge.leases.get(proxy.target_credential_id) if query else None
+    injected = lease.query_names if lease is not None else _NO_NAMES
     return Opening(
         x.request_id,
         proxy.client_id,
@@ -42,12 +49,12 @@ def opening(x: Exchange) -> Opening:
         x.received_at,
         request.method,
         request.path,
-        withheld(query) if query else query,
+        withheld(query, injected) if query else query,
         None if x.decision is None else x.decision.packed,
         proxy.limit_labels,
         x.quota,
-        x.client.caller_address(request.headers),
-        x.message.block.agent,
+        x.client.caller_address(block.pairs),
+        agent,
         x.policy.revision,
     )
 
@@ -61,6 +68,16 @@ def closing(x: Exchange, status: int, code: str) -> Closing:
     return Closing(status, code, tuple(x.times), upstream, x.bytes_in, x.bytes_out, x.masks)
 
 
-def withheld(query: bytes) -> bytes:
-    """The query with the values of parameters that are secret by their name replaced by `***`."""
-    return _SECRET_NAME.sub(rb"\1\2=***", query)
+def withheld(query: bytes, also: frozenset[bytes] = frozenset()) -> bytes:
+    """The query with the values of parameters that are secret by their name replaced by `***`.
+
+    Names are read percent-decoded; too many withheld is better than one too few. also: names that the target's
+    credential sets, whose values from the caller are never sent.
+    """
+    kept = []
+    for piece in query.split(b"&"):
+        raw, equals, _ = piece.partition(b"=")
+        name = decode_component(raw)
+        secret = equals and (name in also or _SECRET_NAME.search(name))
+        kept.append(raw + b"=" + _WITHHELD if secret else piece)
+    return b"&".join(kept)

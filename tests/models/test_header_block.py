@@ -85,3 +85,10 @@ def test_fields_are_counted() -> None:
 def test_its_repr_shows_no_value() -> None:
     """Values may be credentials."""
     assert "canary" not in repr(block(b"Authorization: Bearer canary"))
+
+
+def test_what_connection_lists_is_not_judged() -> None:
+    """A field that never goes on decides nothing; who calls is still read from it."""
+    block = HeaderBlock(b"host: e\r\nX-Dry-Run: true\r\nConnection: x-dry-run, close\r\nA: b\r\n", 100)
+    assert (b"x-dry-run", b"true") in block.pairs
+    assert [name for name, _ in block.judged] == [b"host", b"connection", b"a"]

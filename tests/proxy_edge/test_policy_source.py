@@ -353,4 +353,58 @@ def test_a_file_for_another_region_is_refused(tmp_path: Path) -> None:
         source.first()
     assert isinstance(refused.value, PolicyFileErrors)
     (error,) = refused.value.errors
-    assert (error.field, error.line) == ("region", len(path.read_text().splitlines()))
+    assert (error.field, error.line) == (
+        "region",
+        path.read_text().splitlines().index("region: eu-west-1") + 1,
+    )
+
+
+def test_a_shorter_overlap_ends_what_overlaps_already(tmp_path: Path) -> None:
+    """After a leak the operator sets the overlap to 0, and the old key is gone at once."""
+    environment = {"TEST_CALLER_KEY": "first-key-0123456789", "TEST_TARGET_TOKEN": "token-0123456789"}
+    path = tmp_path / "policy.yaml"
+    source = FilePolicySource(path, environment, Clock(), 1, Secret(b"p" * 32))
+
+    def write(overlap: int) -> None:
+        document = policy("http://t.test", caller={"credentialOverlapSeconds": overlap})
+        path.write_text(yaml.safe_dump(document))
+
+    write(3600)
+    source.first()
+    environment["TEST_CALLER_KEY"] = "second-key-0123456789"
+    path.write_text(path.read_text() + "# edited\n")
+    bundles: list[Bundle] = []
+    source._look(bundles.append, pytest.fail)
+    write(0)
+    source._look(bundles.append, pytest.fail)
+    proxy = bundles[-1].policy.proxies[b"api"]
+    assert isinstance(proxy, CompiledProxy)
+    with pytest.raises(CredentialRejected):
+        proxy.callers.authenticate(
+            CanonicalRequest(b"GET", b"/", b"", [(b"authorization", b"first-key-0123456789")])
+        )
+
+
+def test_a_secret_that_cannot_be_scrubbed_costs_one_revision_only(tmp_path: Path) -> None:
+    """Whatever ails one edit is a fault like any other, named and told; the next edit is noticed."""
+    filler = "".join(letter * 8 for letter in "*#.xX-_0") * 2
+    environment = {"TEST_CALLER_KEY": CALLER_KEY, "TEST_TARGET_TOKEN": TARGET_TOKEN}
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump(policy("http://t.test")))
+    source = FilePolicySource(path, environment, Clock(), 1, Secret(b"p" * 32))
+    source.first()
+    bundles: list[Bundle] = []
+    faults: list[str] = []
+
+    def broken(_document: object) -> Bundle:
+        raise RuntimeError(filler)
+
+    working, source._bundle = source._bundle, broken  # type: ignore[method-assign]  # a fault of ours
+    path.write_text(path.read_text() + "# edited\n")
+    source._look(bundles.append, faults.append)
+    assert faults == ["cannot be used: RuntimeError"]
+
+    source._bundle = working  # type: ignore[method-assign]
+    path.write_text(path.read_text() + "# edited again\n")
+    source._look(bundles.append, faults.append)
+    assert len(bundles) == 1
