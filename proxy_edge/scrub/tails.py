@@ -52,8 +52,12 @@ class Tails:
         """Length of the longest suffix of `data` that is a proper prefix of a form; 0 where there is none."""
         if not data or (short := self._short.get(data[-1])) is None:
             return 0
-        if len(data) >= _SPAN and self._joined.find(data[-_SPAN:]) >= 0 and (size := self._long(data)):
-            return size
+        if (
+            len(data) >= _SPAN
+            and self._joined.find(data[-_SPAN:]) >= 0
+            and (size := self._long(data)) >= _SPAN
+        ):
+            return size  # a shorter one, of one form, may be outdone by another form below
         for prefix in short:
             if data.endswith(prefix):
                 return len(prefix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy_edge.scrub import tails as module
@@ -43,6 +43,7 @@ def test_any_tail_of_forms_that_repeat_themselves_is_exact(words, text):
         assert tails.longest(data) == reference(forms, data)
 
 
+@example(0, ["bbabaaaa", "baabbbabaa"], "aaaab")
 @given(
     st.integers(0, 4),
     st.lists(st.text("ab", min_size=8, max_size=60), min_size=1, max_size=3),
