@@ -23,7 +23,21 @@ operator's log only and must never be copied into an answer, a header or a recor
     │   │   RecordBlocked, TargetSaturated                                            503
     │   ├── TargetTimeout       504
     │   └── ProxyLoop           508
-    └── RingFull                      the record ring has no free slot
+    ├── RingFull                      the record ring has no free slot
+    ├── CustodyError                  a statement or sealed secret that must not be believed
+    │   ├── SignatureRefused              not signed by whom it should be, or for something else
+    │   ├── StateRefused                  policy that is older, incomplete or of another region
+    │   ├── CapabilityRefused             a capability of another host, past its time, used, or for something else
+    │   └── SealBroken                    sealed for another reader, purpose, credential or destination
+    └── ApiError                      an answer of the Core API (API.md section 2)
+        ├── NotJson             400
+        ├── Unauthenticated     401
+        ├── Forbidden           403
+        ├── NotFound            404
+        ├── Conflict            409   carries the ids that stand in the way
+        ├── PreconditionFailed  412
+        ├── Invalid             422   carries the problems, field by field
+        └── Unavailable         503
 """
 
 from __future__ import annotations
@@ -271,6 +285,112 @@ class ProxyLoop(Refusal):
     status = 508
     code = "proxy-loop"
     message = "The request came back to this proxy"
+
+
+class CustodyError(ExeatError):
+    """A statement, capability or sealed secret that must not be believed; `detail` names no secret."""
+
+
+class SignatureRefused(CustodyError):
+    """The signature is not that of the expected signer over this statement and purpose."""
+
+
+class StateRefused(CustodyError):
+    """Signed policy that goes back, leaves out, starts elsewhere or is of another region."""
+
+
+class CapabilityRefused(CustodyError):
+    """A capability of another host or region, past its time, used before, or for another operation."""
+
+
+class SealBroken(CustodyError):
+    """Cannot be opened: another reader, purpose, credential, version, region or destination, or altered bytes."""
+
+
+class ApiError(ExeatError):
+    """An answer of the Core API that is no success.
+
+    status, code, title: public, fixed per class. public: one sentence for the caller, without secrets or
+    input. errors: (field in API.md's names, message) pairs, on 422.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(
+        self, public: str = "", *, errors: tuple[tuple[str, str], ...] = (), detail: str = ""
+    ) -> None:
+        super().__init__(detail or public)
+        self.public, self.errors = public, errors
+
+
+class NotJson(ApiError):
+    """400: the body is not one JSON object in UTF-8, or a query parameter cannot be read."""
+
+    status = 400
+    code = "not-json"
+    title = "Bad request"
+
+
+class Unauthenticated(ApiError):
+    """401: no token, an unknown, expired or revoked one."""
+
+    status = 401
+    code = "unauthenticated"
+    title = "Unauthorized"
+
+
+class Forbidden(ApiError):
+    """403: the role or the token's scopes do not reach this far."""
+
+    status = 403
+    code = "forbidden"
+    title = "Forbidden"
+
+
+class NotFound(ApiError):
+    """404: no such route or resource, or another client's."""
+
+    status = 404
+    code = "not-found"
+    title = "Not found"
+
+
+class Conflict(ApiError):
+    """409: something else stands in the way; references: ids of what refers to the resource."""
+
+    status = 409
+    code = "conflict"
+    title = "Conflict"
+
+    def __init__(self, public: str = "", *, references: tuple[str, ...] = (), detail: str = "") -> None:
+        super().__init__(public, detail=detail)
+        self.references = references
+
+
+class PreconditionFailed(ApiError):
+    """412: the resource is not at the revision that `If-Match` names."""
+
+    status = 412
+    code = "precondition-failed"
+    title = "Precondition failed"
+
+
+class Invalid(ApiError):
+    """422: the body is JSON, and its `errors` say which fields cannot be accepted."""
+
+    status = 422
+    code = "invalid"
+    title = "Unprocessable content"
+
+
+class Unavailable(ApiError):
+    """503: the store, or a region that is needed for this, is away."""
+
+    status = 503
+    code = "unavailable"
+    title = "Service unavailable"
 
 
 def refusals() -> tuple[type[Refusal], ...]:
