@@ -24,6 +24,10 @@ operator's log only and must never be copied into an answer, a header or a recor
     │   ├── TargetTimeout       504
     │   └── ProxyLoop           508
     ├── RingFull                      the record ring has no free slot
+    ├── StoreError                    the store did not do it
+    │   ├── VersionConflict               the document is at another version; nothing changed
+    │   ├── StoreUnavailable              away or too slow; a write may or may not have happened
+    │   └── SchemaTooNew                  written by a newer version of Exeat than this one
     ├── CustodyError                  a statement or sealed secret that must not be believed
     │   ├── SignatureRefused              not signed by whom it should be, or for something else
     │   ├── StateRefused                  policy that is older, incomplete or of another region
@@ -285,6 +289,22 @@ class ProxyLoop(Refusal):
     status = 508
     code = "proxy-loop"
     message = "The request came back to this proxy"
+
+
+class StoreError(ExeatError):
+    """A store did not do what it was asked."""
+
+
+class VersionConflict(StoreError):
+    """The document is at another version than the one expected; nothing was changed."""
+
+
+class StoreUnavailable(StoreError):
+    """The store is away, too slow or refuses; a write may or may not have happened and is safe to repeat."""
+
+
+class SchemaTooNew(StoreError):
+    """The store holds documents of a schema that only a newer version of Exeat can read."""
 
 
 class CustodyError(ExeatError):
