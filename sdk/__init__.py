@@ -1,1 +1,51 @@
-"""The typed client of the Core API. Empty until the planes arrive. May import `models` only."""
+"""The typed client of the Core API, for programs and notebooks. May import `models` only."""
+
+from sdk.answers import (
+    AuditEntry,
+    Client,
+    Configuration,
+    Credential,
+    Endpoint,
+    Limits,
+    Member,
+    Proxy,
+    Readiness,
+    Revision,
+    Rule,
+    Target,
+    TargetTest,
+    Token,
+    User,
+)
+from sdk.client import ExeatClient
+from sdk.errors import ApiProblem, ApiUnreachable, CallFailed, FieldProblem, UnexpectedAnswer
+from sdk.lists import Page
+from sdk.wire import Change, Reply, Retry
+
+__all__ = [
+    "ApiProblem",
+    "ApiUnreachable",
+    "AuditEntry",
+    "CallFailed",
+    "Change",
+    "Client",
+    "Configuration",
+    "Credential",
+    "Endpoint",
+    "ExeatClient",
+    "FieldProblem",
+    "Limits",
+    "Member",
+    "Page",
+    "Proxy",
+    "Readiness",
+    "Reply",
+    "Retry",
+    "Revision",
+    "Rule",
+    "Target",
+    "TargetTest",
+    "Token",
+    "UnexpectedAnswer",
+    "User",
+]
