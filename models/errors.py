@@ -28,11 +28,16 @@ operator's log only and must never be copied into an answer, a header or a recor
     │   ├── VersionConflict               the document is at another version; nothing changed
     │   ├── StoreUnavailable              away or too slow; a write may or may not have happened
     │   └── SchemaTooNew                  written by a newer version of Exeat than this one
+    ├── PeerUnavailable               an actor or the other plane is away; asking again is safe
     ├── CustodyError                  a statement or sealed secret that must not be believed
     │   ├── SignatureRefused              not signed by whom it should be, or for something else
     │   ├── StateRefused                  policy that is older, incomplete or of another region
     │   ├── CapabilityRefused             a capability of another host, past its time, used, or for something else
     │   └── SealBroken                    sealed for another reader, purpose, credential or destination
+    ├── LinkError                     between a worker, its host's link and the actors behind it
+    │   ├── LinkUnavailable               no link, or the actor is away; safe to ask again
+    │   ├── Refused                       the actor would not do what it was asked
+    │   └── FrameRefused                  bytes that are no frame of ours, or a frame that is too long
     └── ApiError                      an answer of the Core API (API.md section 2)
         ├── NotJson             400
         ├── Unauthenticated     401
@@ -40,6 +45,7 @@ operator's log only and must never be copied into an answer, a header or a recor
         ├── NotFound            404
         ├── Conflict            409   carries the ids that stand in the way
         ├── PreconditionFailed  412
+        ├── TooLarge            413
         ├── Invalid             422   carries the problems, field by field
         └── Unavailable         503
 """
@@ -307,6 +313,10 @@ class SchemaTooNew(StoreError):
     """The store holds documents of a schema that only a newer version of Exeat can read."""
 
 
+class PeerUnavailable(ExeatError):
+    """An actor or the other plane does not answer; a call may or may not have been carried out, and is safe to repeat."""
+
+
 class CustodyError(ExeatError):
     """A statement, capability or sealed secret that must not be believed; `detail` names no secret."""
 
@@ -325,6 +335,22 @@ class CapabilityRefused(CustodyError):
 
 class SealBroken(CustodyError):
     """Cannot be opened: another reader, purpose, credential, version, region or destination, or altered bytes."""
+
+
+class LinkError(ExeatError):
+    """Nothing came of a question to an actor."""
+
+
+class LinkUnavailable(LinkError):
+    """There is no link, it was lost, or the actor behind it is away or too slow; safe to ask again."""
+
+
+class Refused(LinkError):
+    """The actor would not do what it was asked; asking again the same changes nothing."""
+
+
+class FrameRefused(LinkError):
+    """Bytes that are no frame of ours, or a frame over the bound; the connection cannot go on."""
 
 
 class ApiError(ExeatError):
@@ -395,6 +421,14 @@ class PreconditionFailed(ApiError):
     status = 412
     code = "precondition-failed"
     title = "Precondition failed"
+
+
+class TooLarge(ApiError):
+    """413: the body is longer than the Core API reads."""
+
+    status = 413
+    code = "request-too-large"
+    title = "Content too large"
 
 
 class Invalid(ApiError):

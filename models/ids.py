@@ -13,7 +13,17 @@ from collections.abc import Callable
 RESOURCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,127}\Z")
 """What a resource id may look like: URL-safe without escapes, at most 128 characters."""
 
-PREFIXES = {"client": "cli", "credential": "cred", "target": "tgt", "proxy": "prx", "rule": "rule"}
+PREFIXES = {
+    "client": "cli",
+    "credential": "cred",
+    "target": "tgt",
+    "proxy": "prx",
+    "rule": "rule",
+    "user": "usr",
+    "token": "tok",
+    "command": "cmd",
+    "host": "host",
+}
 
 
 def new_id(kind: str) -> str:

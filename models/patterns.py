@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from re2 import _re2
@@ -148,6 +149,15 @@ def compile_pattern(pattern: str, *, field: str = "", ignore_case: bool = False)
     if compiled.program > MAX_PROGRAM:
         raise PatternError(f"the pattern needs more than {MAX_PROGRAM} instructions", field=field)
     return compiled
+
+
+@lru_cache(maxsize=4096)
+def pattern_size(pattern: str) -> int:
+    """RE2 instructions of a pattern within our bounds; remembered, because finding out takes up to 70 ms.
+
+    Raises PatternError.
+    """
+    return compile_pattern(pattern).program
 
 
 def compile_set(

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from models.decision import Effect
 from models.errors import ConfigurationError
 from models.fields import RANGE_AND_CODING, REQUEST_DROPPED
 from models.limits import Limit, request_limits
 from models.ratelimit_fields import policy_field, status_template
-from models.resources import Client, Credential, Proxy, Target
+from models.resources import Client, Proxy, Rule, Target
 from models.rules import FourScopes, Scope, compile_scope
 from models.secret import Secret
 from models.verifiers import Accepted, CallerVerifier
+
+LeaseKey = tuple[str, str, str, int]
+"""(target credential, scheme, host, port): a lease serves one credential at one destination."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class CompiledProxy:
     """One proxy, ready to judge.
 
     scopes: by the id of the caller's credential. request_dropped: names of request fields that never reach the target. lane: the key of its connections
-    (client, target, scheme, host, port, CA). scrub: full, headers or off. limit_policy, limit_status: its RateLimit fields, as templates; limit_labels: (meter, window) of each limit.
+    (client, target, scheme, host, port, CA). lease_key: of the lease it sends with. scrub: full, headers or off. limit_policy, limit_status: its RateLimit fields, as templates; limit_labels: (meter, window) of each limit.
     """
 
     id: str
@@ -52,6 +57,7 @@ class CompiledProxy:
     scopes: Mapping[str, FourScopes]
     target: CompiledTarget
     target_credential_id: str
+    lease_key: LeaseKey
     limits: tuple[Limit, ...]
     limit_policy: bytes
     limit_status: bytes
@@ -68,6 +74,7 @@ class BrokenProxy:
 
     id: str
     reason: str
+    alias: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +92,46 @@ class CompiledPolicy:
         return cls(0, region, {})
 
 
+class ScopedCredential(Protocol):
+    """What compiling needs of a credential: its rules, never its secret."""
+
+    @property
+    def id(self) -> str:
+        """The credential's id."""
+        ...
+
+    @property
+    def auth_type(self) -> str:
+        """`apiKey`, `bearer` or `none`."""
+        ...
+
+    @property
+    def default_rule_effect(self) -> Effect:
+        """What its scope decides where no rule matches."""
+        ...
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules of its scope."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class PolicySources:
-    """What a policy is compiled from. accepted: how each proxy credential is verified, by credential id."""
+    """What a policy is compiled from. accepted: how each proxy credential is verified, by credential id.
+
+    broken: proxies of which not even the resource could be read.
+    """
 
     revision: int
     region: str
     clients: Iterable[Client]
-    credentials: Iterable[Credential]
+    credentials: Iterable[ScopedCredential]
     targets: Iterable[Target]
     proxies: Iterable[Proxy]
     accepted: Mapping[str, Accepted]
     pepper: Secret
+    broken: tuple[BrokenProxy, ...] = ()
 
 
 _METERS = {"minute": "proxyMaxRequestsPerMinute", "day": "proxyMaxRequestsPerDay"}
@@ -109,17 +144,21 @@ def compile_policy(sources: PolicySources) -> CompiledPolicy:
     targets = {one.id: one for one in sources.targets}
     scopes = _ScopeCache()
     proxies: dict[bytes, CompiledProxy | BrokenProxy] = {}
-    broken = []
+    broken = [*sources.broken]
     for proxy in sources.proxies:
         compiled: CompiledProxy | BrokenProxy
         try:
             compiled = _compile_proxy(proxy, credentials, targets, sources, scopes)
         except (ConfigurationError, KeyError) as error:
-            compiled = BrokenProxy(proxy.id, str(error))
+            compiled = BrokenProxy(proxy.id, str(error), proxy.alias)
             broken.append(compiled)
         proxies[proxy.id.encode()] = compiled
         if proxy.alias is not None:
             proxies[proxy.alias.encode()] = compiled
+    for one in sources.broken:
+        for name in (one.id, one.alias):
+            if name is not None:
+                proxies.setdefault(name.encode(), one)  # what cannot be read takes no name from what can
     return CompiledPolicy(sources.revision, sources.region, proxies, tuple(broken))
 
 
@@ -138,7 +177,7 @@ class _ScopeCache:
 
 def _compile_proxy(
     proxy: Proxy,
-    credentials: Mapping[str, Credential],
+    credentials: Mapping[str, ScopedCredential],
     targets: Mapping[str, Target],
     sources: PolicySources,
     cache: _ScopeCache,
@@ -184,6 +223,7 @@ def _compile_proxy(
         scopes=scopes,
         target=compiled_target,
         target_credential_id=sender.id,
+        lease_key=(sender.id, compiled_target.scheme, compiled_target.host, compiled_target.port),
         limits=limits,
         limit_policy=policy_field(limits),
         limit_status=status_template(limits),

@@ -17,6 +17,9 @@ CAPABILITY = "capability"
 LONGEST_MS = 60_000
 """The longest time ahead that a capability may expire, and the longest life of a lease."""
 
+MOST_WANTED = 256
+"""The most credentials that one capability may ask for; whoever needs more asks more than once."""
+
 LEASE, PEPPER = "lease", "pepper"
 
 
@@ -69,12 +72,17 @@ def sign_capability(capability: Capability, signer: Signer) -> Signed:
     return signer.sign(CAPABILITY, msgspec.msgpack.encode(capability))
 
 
-def peek_host(signed: Signed) -> str:
-    """Whose capability it claims to be, unverified: to find the key to verify it with. Raises CapabilityRefused."""
+def peek(signed: Signed) -> Capability:
+    """What it claims to be, unverified: to find the key to verify it with. Raises CapabilityRefused."""
     try:
-        return msgspec.msgpack.decode(signed.statement, type=Capability).host_id
-    except msgspec.DecodeError:
+        return msgspec.msgpack.decode(signed.statement, type=Capability)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise CapabilityRefused("not a capability") from None
+
+
+def peek_host(signed: Signed) -> str:
+    """Whose capability it claims to be, unverified. Raises CapabilityRefused."""
+    return peek(signed).host_id
 
 
 def read_capability(
@@ -84,7 +92,8 @@ def read_capability(
 
     Raises SignatureRefused, CapabilityRefused. Whether its nonce was used before is the caller's to know.
     """
-    found = msgspec.msgpack.decode(verifier.verify(CAPABILITY, signed), type=Capability)
+    verifier.verify(CAPABILITY, signed)
+    found = peek(signed)
     if found.region != region:
         raise CapabilityRefused(f"is for region {found.region}")
     if found.operation != operation:
@@ -95,4 +104,6 @@ def read_capability(
         raise CapabilityRefused("reaches too far ahead")
     if len(found.nonce) != 16 or len(found.recipient) != 32:
         raise CapabilityRefused("nonce or recipient has a wrong length")
+    if len(found.wanted) > MOST_WANTED:
+        raise CapabilityRefused("wants too much at once")
     return found

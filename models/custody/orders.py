@@ -1,4 +1,4 @@
-"""What the control plane tells a region's vault, one signed order each: keep, revoke, forget a secret.
+"""What the control plane tells a region's vault, one signed order each: keep, revoke, forget a secret, end it at another time.
 
 An order is obeyed at most once per credential version and may be repeated at will. Plaintext is only ever
 inside `sealed`, for the vault's key.
@@ -38,7 +38,20 @@ class Forget(msgspec.Struct, frozen=True, tag="forget"):
     version: int
 
 
-Order = Put | Revoke | Forget
+class Expire(msgspec.Struct, frozen=True, tag="expire"):
+    """`credentialExpiresAt` changed and the secret did not: leases of `version` end at `expires_ms` (None: never).
+
+    revision: place in the change log; an order that is not above the last one for this version changes nothing.
+    """
+
+    region: str
+    credential_id: str
+    version: int
+    revision: int
+    expires_ms: int | None
+
+
+Order = Put | Revoke | Forget | Expire
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -67,6 +80,6 @@ def sign_order(order: Order, signer: Signer) -> Signed:
 
 
 def read_order(signed: Signed, verifier: Verifier) -> Order:
-    """The order. Raises SignatureRefused; msgspec.ValidationError never after a good signature."""
+    """The order. Raises SignatureRefused; msgspec.DecodeError for one that only a newer version can read."""
     found: Order = _decode(verifier.verify(ORDER, signed))
     return found

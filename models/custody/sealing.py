@@ -88,7 +88,13 @@ class Opener:
 
 
 def seal(secret: Secret, public: bytes, binding: Binding) -> bytes:
-    """`secret`, sealed to `public` and bound to `binding`, whose `recipient` must be that key's id."""
+    """`secret`, sealed to `public` and bound to `binding`, whose `recipient` must be that key's id.
+
+    Raises SealBroken for another recipient, and for a public key that is none (RFC 7748 section 6.1).
+    """
     if binding.recipient != key_id(public):
         raise SealBroken("the binding names another recipient")
-    return _SUITE.encrypt(secret.reveal(), X25519PublicKey.from_public_bytes(public), binding.info())
+    try:
+        return _SUITE.encrypt(secret.reveal(), X25519PublicKey.from_public_bytes(public), binding.info())
+    except ValueError:
+        raise SealBroken("the recipient's public key is none") from None

@@ -10,6 +10,8 @@ import msgspec
 
 from models.custody.signing import Signed, Verifier
 from models.errors import StateRefused
+from models.secret import Secret
+from models.verifiers import keyed_digest
 
 SHEET = "sheet"
 """Purpose of a sheet's signature, made with the vault's identity key."""
@@ -51,6 +53,11 @@ class Certificate(msgspec.Struct, frozen=True):
     region: str
     public: bytes
     issued_ms: int
+
+
+def pepper_id(pepper: Secret) -> str:
+    """A name for a pepper, as a sheet states it: whoever holds another one must lease it anew."""
+    return keyed_digest(b"exeat pepper id", pepper).hex()[:16]
 
 
 def read_sheet(signed: Signed, vault: Verifier, region: str) -> Sheet:

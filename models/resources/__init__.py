@@ -8,7 +8,7 @@ from models.resources.credential import Credential
 from models.resources.problems import Problem, dotted, problems
 from models.resources.proxy import Proxy
 from models.resources.rule import FieldCheck, PathCheck, Rule
-from models.resources.secrets import ApiKeySecret, BearerSecret, NoSecret, SecretBody
+from models.resources.secrets import ApiKeySecret, BearerSecret, NoSecret, Placement, SecretBody, placement_of
 from models.resources.target import BaseURL, Target, parse_base_url
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Limits",
     "NoSecret",
     "PathCheck",
+    "Placement",
     "Problem",
     "Proxy",
     "Rule",
@@ -29,5 +30,6 @@ __all__ = [
     "Target",
     "dotted",
     "parse_base_url",
+    "placement_of",
     "problems",
 ]

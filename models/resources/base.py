@@ -25,7 +25,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from models.errors import PatternError
 from models.ids import RESOURCE_ID
-from models.patterns import compile_pattern
+from models.patterns import pattern_size
 from models.secret import Secret
 
 MASK: Final = "**********"
@@ -86,7 +86,7 @@ def check_region(value: str) -> str:
 
 def _check_pattern(value: str) -> str:
     try:
-        compile_pattern(value)
+        pattern_size(value)
     except PatternError as error:
         raise ValueError(error.message) from None
     return value

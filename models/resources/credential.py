@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import (
-    AwareDatetime,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -20,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from models.resources.base import Effect, Flag, Name, Region, ResourceId, Value, whole, wire_names
+from models.resources.moment import Moment
 from models.resources.problems import Problem, as_error, problems
 from models.resources.rule import Rules
 from models.resources.secrets import SECRET_KINDS, NoSecret, SecretBody, secret_values
@@ -36,12 +36,6 @@ _GENERATED: Final = frozenset({"apiKey", "bearer"})
 def _check_auth_type(value: object) -> object:
     if isinstance(value, str) and value in _LATER_AUTH_TYPES:
         raise ValueError(f"{value} is not available in this version (apiKey, bearer and none are)")
-    return value
-
-
-def _check_moment(value: object) -> object:
-    if isinstance(value, (int, float)):
-        raise PydanticCustomError("wrong_type", "must be an ISO 8601 time such as 2030-01-31T00:00:00Z")
     return value
 
 
@@ -68,7 +62,7 @@ class Credential(Value):
     region: Region
     secret: SecretBody | None = Field(default=None, validate_default=True)
     default_rule_effect: Effect = "allow"
-    expires_at: Annotated[AwareDatetime, BeforeValidator(_check_moment)] | None = None
+    expires_at: Moment | None = None
     offline: Flag = True
     overlap_seconds: Annotated[int, whole(0, 31_536_000)] = 0
     rules: Rules = ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from models.fields import FRAMING, HOP_BY_HOP, RANGE_AND_CODING
 from models.resources.base import SecretText, Value
@@ -36,26 +36,38 @@ Prefix = Annotated[str, Field(max_length=64), AfterValidator(_check_prefix)]
 """The scheme word that stands before the secret, with one blank between; empty for a raw value."""
 
 
+def _check_place(value: str, info: ValidationInfo) -> str:
+    if info.data.get("location") == "query":
+        if not value.isascii() or not value.isprintable():
+            raise ValueError("must be printable ASCII")
+        return value
+    if not _TOKEN.fullmatch(value):
+        raise ValueError("must be a header name (RFC 9110 token)")
+    if value.lower() in _REFUSED_HEADERS or value.lower().startswith(_REFUSED_PREFIXES):
+        raise ValueError("is a framing, hop-by-hop or proxy header; a credential cannot stand there")
+    return value
+
+
+Location = Literal["header", "query"]
+Place = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_check_place)]
+"""A header or query name that a credential may have; it is judged by the field `location` before it."""
+
+
+class Placement(Value):
+    """Where a credential stands in a request: what is not secret of a secret's shape. location: `in` on the wire."""
+
+    location: Location = Field(default="header", alias="in")
+    name: Place = "Authorization"
+    prefix: Prefix = ""
+
+
 class ApiKeySecret(Value):
     """A key in a header or query parameter. location: `in` on the wire."""
 
     key: SecretText
-    location: Literal["header", "query"] = Field(default="header", alias="in")
-    name: str = Field(default="Authorization", min_length=1, max_length=256)
+    location: Location = Field(default="header", alias="in")
+    name: Place = "Authorization"
     prefix: Prefix = ""
-
-    @field_validator("name")
-    @classmethod
-    def _usable_name(cls, value: str, info: ValidationInfo) -> str:
-        if info.data.get("location") == "query":
-            if not value.isascii() or not value.isprintable():
-                raise ValueError("must be printable ASCII")
-            return value
-        if not _TOKEN.fullmatch(value):
-            raise ValueError("must be a header name (RFC 9110 token)")
-        if value.lower() in _REFUSED_HEADERS or value.lower().startswith(_REFUSED_PREFIXES):
-            raise ValueError("is a framing, hop-by-hop or proxy header; a credential cannot stand there")
-        return value
 
 
 class BearerSecret(Value):
@@ -80,6 +92,15 @@ SECRET_FIELD_OF: Final[dict[str, str]] = {"apiKey": "key", "bearer": "token"}
 """Wire name of the one secret value of each auth type that has one."""
 SECRET_FIELDS: Final[frozenset[str]] = frozenset(SECRET_FIELD_OF.values())
 """Wire names, below `credentialSecret`, of the values that are secret in themselves."""
+
+
+def placement_of(body: SecretBody) -> Placement | None:
+    """Where the credential stands in a request; None for `none`."""
+    if isinstance(body, ApiKeySecret):
+        return Placement.model_validate({"in": body.location, "name": body.name, "prefix": body.prefix})
+    if isinstance(body, BearerSecret):
+        return Placement(prefix=body.prefix)
+    return None
 
 
 def secret_values(body: SecretBody) -> tuple[tuple[str, Secret], ...]:

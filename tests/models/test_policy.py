@@ -198,3 +198,24 @@ def test_nothing_is_scrubbed_without_a_secret() -> None:
 def test_an_empty_policy_has_no_proxy() -> None:
     """What an edge holds before its first revision."""
     assert dict(CompiledPolicy.empty(REGION).proxies) == {}
+
+
+def test_a_proxy_that_could_not_be_read_is_known_as_broken() -> None:
+    """By id and alias, but never in the place of one that could be."""
+    broken = (BrokenProxy("unread", "why", "its-alias"), BrokenProxy("thief", "why", "one"))
+    policy = compile_policy(
+        PolicySources(
+            revision=1,
+            region=REGION,
+            clients=(),
+            credentials=[credential("caller", "proxy"), credential("sender", "target")],
+            targets=[target()],
+            proxies=[proxy("one")],
+            accepted={"caller": Accepted("caller", "apiKey", ())},
+            pepper=PEPPER,
+            broken=broken,
+        )
+    )
+    assert policy.broken == broken
+    assert policy.proxies[b"unread"] is policy.proxies[b"its-alias"] is broken[0]
+    assert isinstance(policy.proxies[b"one"], CompiledProxy)
