@@ -1,4 +1,5 @@
 """The data plane's state on Ray, and the link that edges talk to (DESIGN section 5).
 
-Empty until the planes arrive. May import `models` and `store`; only this package imports Ray.
+Per role a core without Ray and a thin shell around it. May import `models` and `store`; only this package imports
+Ray, and its link client does not.
 """

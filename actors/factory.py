@@ -1,0 +1,129 @@
+"""Makes a region's actors when there are none, and replaces those that run another protocol.
+
+An actor is told where its region's home is and nothing else; it must never be handed a secret, because Ray keeps
+the arguments of its constructor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import ray
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
+
+from actors.calling import raise_cause
+from actors.names import NAMESPACE, VAULT, actor_name, region_resource
+from actors.shells import REMOTE
+from models.errors import PeerUnavailable
+from models.home import RegionHome
+from models.planes.calls import Ready
+from models.planes.frames import PROTOCOL
+
+READY_SECONDS: Final = 60.0
+"""A new actor is a new interpreter; on a busy machine that takes a while."""
+_GONE_SECONDS: Final = 15.0
+_MEMORY: Final = 256 << 20
+
+_log = logging.getLogger("exeat.factory")
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """What a region's actors are told. home: absolute. logs: absolute directory of their logs, None for Ray's own."""
+
+    name: str
+    home: RegionHome
+    control_url: str
+    logs: Path | None = None
+
+
+async def ensure(region: Region, role: str, *, seconds: float = READY_SECONDS) -> Ready:
+    """The region's actor of `role`, made or replaced when needed, once it answers.
+
+    Raises PeerUnavailable when none does within `seconds`, or when its constructor failed; the detail says how.
+    """
+    reason = "is still starting"
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                # Ray's calls about names and creation block for as long as the cluster's head is away.
+                handle = await asyncio.to_thread(create, region, role)
+                try:
+                    ready = await _ask(handle)
+                except ActorUnavailableError:
+                    reason = "is restarting"
+                    await asyncio.sleep(0.2)
+                    continue
+                if ready is not None and (ready.role, ready.region, ready.protocol) == (
+                    role,
+                    region.name,
+                    PROTOCOL,
+                ):
+                    return ready
+                found = None if ready is None else ready.protocol
+                _log.warning("actor replaced", extra={"role": role, "region": region.name, "protocol": found})
+                await asyncio.to_thread(remove, region.name, role)
+    except TimeoutError:
+        raise PeerUnavailable(f"{role} of {region.name} {reason}") from None
+    except RayActorError as error:
+        raise PeerUnavailable(f"{role} of {region.name} did not start: {_last_line(error)}") from None
+    except RayError as error:
+        raise PeerUnavailable(f"{role} of {region.name} cannot be made ({type(error).__name__})") from None
+
+
+def create(region: Region, role: str) -> Any:
+    """The actor's handle, of the one there is or of a new one that may still be starting. Blocks; raises RayError."""
+    home = str(region.home.root)
+    log = "" if region.logs is None else str(region.logs / f"{role}-{region.name}.log")
+    arguments = (region.name, home, log) if role == VAULT else (region.name, home, region.control_url, log)
+    return (
+        REMOTE[role]
+        .options(
+            name=actor_name(region.name, role),
+            namespace=NAMESPACE,
+            get_if_exists=True,
+            lifetime="detached",
+            max_restarts=-1,
+            max_task_retries=0,  # whoever calls knows whether to ask again
+            num_cpus=0.01,
+            memory=_MEMORY,
+            resources={region_resource(region.name): 0.001},
+            enable_task_events=False,
+        )
+        .remote(*arguments)
+    )
+
+
+def remove(region: str, role: str) -> None:
+    """Ends the actor for good and waits until its name is free. Blocks; raises RayError, PeerUnavailable."""
+    name, until = actor_name(region, role), time.monotonic() + _GONE_SECONDS
+    try:
+        ray.kill(ray.get_actor(name, NAMESPACE), no_restart=True)
+        while time.monotonic() < until:
+            ray.get_actor(name, NAMESPACE)
+            time.sleep(0.05)
+    except ValueError:
+        return  # there is none of that name, or no longer
+    raise PeerUnavailable(f"{name} does not end")
+
+
+async def _ask(handle: Any) -> Ready | None:
+    """What the actor says of itself; None when it does not speak our way at all."""
+    try:
+        return msgspec.msgpack.decode(await handle.ready.remote(b""), type=Ready)
+    except RayTaskError as error:
+        raise_cause(error)
+    except (AttributeError, TypeError, msgspec.DecodeError):
+        return None
+
+
+def _last_line(error: RayActorError) -> str:
+    """Why it died; our constructors raise nothing whose text may not be seen."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines and error.actor_init_failed else type(error).__name__

@@ -1,0 +1,21 @@
+"""What actors are called, and which resource pins them to their region (DESIGN section 5). Strings only."""
+
+from __future__ import annotations
+
+NAMESPACE = "exeat"
+"""The Ray namespace of everything of ours."""
+
+REGISTRY = "PolicyRegistry"
+VAULT = "CredentialVault"
+ROLES = (VAULT, REGISTRY)
+"""Every role, in the order in which they are started: the registry asks the vault for its certificate."""
+
+
+def actor_name(region: str, role: str) -> str:
+    """The name of a region's actor, for example `exeat/us-east-1/PolicyRegistry`."""
+    return f"exeat/{region}/{role}"
+
+
+def region_resource(region: str) -> str:
+    """The custom Ray resource of hosts that belong to `region`."""
+    return f"region:{region}"

@@ -1,0 +1,502 @@
+"""The registry's loop over a real feed: what it takes over, what it refuses, and when it acknowledges."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+import pytest
+
+from models.custody.orders import Revoke, sign_order
+from models.custody.signing import Signed, Signer
+from models.errors import StoreUnavailable
+from models.planes.calls import ListenRequest
+from models.planes.feed import CommandResult, FeedAnswer
+from models.planes.state import Delta, RegionState
+from tests.kit.feed import KEY, REGION, Plane, document
+
+
+def question(**changes: Any) -> ListenRequest:
+    """A link's question; it has nothing unless told."""
+    fields: dict[str, Any] = {"link": "l1", "edge": "e1", "revision": -1, "sheet": -1, "issued_ms": 0}
+    return ListenRequest(**(fields | changes))
+
+
+def ids(core: Any) -> set[str]:
+    """Ids of the documents that the core has."""
+    return {one.id for one in core.state.documents.values()}
+
+
+async def test_follows_the_feed_and_acknowledges_with_the_next_poll(bench, until) -> None:
+    """Changes arrive by the open poll; the poll after that names the revision, with the region key."""
+    core = await bench.core()
+    await until(lambda: core.state.revision == 0)
+    bench.plane.put("proxy", "p1")
+    bench.server.wake()
+    await until(lambda: bench.server.acknowledged == 1)
+    assert ids(core) == {"p1"}
+    bench.plane.change(document("target", "t1", 2), deletes=(("proxy", "p1"),))
+    bench.server.wake()
+    await until(lambda: bench.server.acknowledged == 2)
+    assert ids(core) == {"t1"}
+    assert bench.server.polls[0] == -1
+    assert set(bench.server.keys) == {KEY}
+    assert core.status().refused == 0
+
+
+async def test_a_region_without_any_change_has_a_state_too(bench, until) -> None:
+    """Revision 0 is a signed, empty state that links are told."""
+    core = await bench.core()
+    answer = await core.listen(question(sheet=9))
+    assert answer.delta is not None
+    assert answer.delta.upserts == ()
+    await until(lambda: core.status().certificate)
+    assert core.status().revision == 0
+
+
+async def test_fresh_manifests_are_taken_over_without_a_change(bench, until) -> None:
+    """An answer without a delta still says when the control plane was heard."""
+    core = await bench.core()
+    await until(lambda: bench.server.polls[-1:] == [0])
+    before = core.state.issued_ms
+    bench.server.wake()
+    await until(lambda: core.state.issued_ms > before)
+    assert core.state.revision == 0
+
+
+def replayed(bench: Any) -> FeedAnswer:
+    """What the feed said at revision 1, said again at 2."""
+    old = Plane(signer=bench.plane.signer)
+    old.issued_ms = bench.plane.issued_ms + 1_000
+    old.put("proxy", "p1")
+    return old.answer(-1)
+
+
+def unsigned(bench: Any) -> FeedAnswer:
+    """A delta whose manifest nobody signed."""
+    answer = next_honest(bench)
+    bare = Signed(answer.manifest.statement, bytes(64))
+    return with_manifest(answer, bare)
+
+
+def signed_by_another(bench: Any) -> FeedAnswer:
+    """A whole plane of somebody else."""
+    return next_honest(bench, Plane(signer=Signer(Signer.new_private())))
+
+
+def signed_for_another_purpose(bench: Any) -> FeedAnswer:
+    """The right signer, but the statement was signed as something else."""
+    answer = next_honest(bench)
+    return with_manifest(answer, bench.plane.signer.sign("order", answer.manifest.statement))
+
+
+def missing_document(bench: Any) -> FeedAnswer:
+    """One document of the signed state was left out."""
+    answer = next_honest(bench)
+    delta = answer.delta
+    assert delta is not None
+    return msgspec.structs.replace(answer, delta=msgspec.structs.replace(delta, upserts=delta.upserts[1:]))
+
+
+def altered_document(bench: Any) -> FeedAnswer:
+    """One document says something else than what was signed."""
+    answer = next_honest(bench)
+    delta = answer.delta
+    assert delta is not None
+    first = msgspec.structs.replace(delta.upserts[0], text=b'{"proxyActive": true}')
+    return msgspec.structs.replace(
+        answer, delta=msgspec.structs.replace(delta, upserts=(first, *delta.upserts[1:]))
+    )
+
+
+def other_region(bench: Any) -> FeedAnswer:
+    """Another region's state, properly signed."""
+    return next_honest(bench, Plane("eu-west-1", bench.plane.signer))
+
+
+def other_base(bench: Any) -> FeedAnswer:
+    """A delta that starts at a revision which this region is not at."""
+    answer = next_honest(bench)
+    assert answer.delta is not None
+    return msgspec.structs.replace(answer, delta=msgspec.structs.replace(answer.delta, base=1))
+
+
+def foreign_order(bench: Any) -> FeedAnswer:
+    """Honest state, with an order that somebody else signed."""
+    order = sign_order(Revoke(REGION, "cred_1"), Signer(Signer.new_private()))
+    return msgspec.structs.replace(next_honest(bench), orders=(order,))
+
+
+def manifest_of_another_state(bench: Any) -> FeedAnswer:
+    """No delta, and a manifest for documents that this region does not have."""
+    return FeedAnswer(manifest=next_honest(bench).manifest)
+
+
+def next_honest(bench: Any, plane: Plane | None = None) -> FeedAnswer:
+    """What a plane would say of revision 3, with three documents."""
+    plane = plane or Plane(signer=bench.plane.signer)
+    plane.issued_ms = bench.plane.issued_ms + 1_000
+    for name in ("p1", "p2", "p3"):
+        plane.put("proxy", name)
+    return plane.answer(-1)
+
+
+def with_manifest(answer: FeedAnswer, manifest: Signed) -> FeedAnswer:
+    """The same with another manifest everywhere."""
+    assert answer.delta is not None
+    delta = msgspec.structs.replace(answer.delta, manifest=manifest)
+    return msgspec.structs.replace(answer, manifest=manifest, delta=delta)
+
+
+HOSTILE = (
+    replayed,
+    unsigned,
+    signed_by_another,
+    signed_for_another_purpose,
+    missing_document,
+    altered_document,
+    other_region,
+    other_base,
+    foreign_order,
+    manifest_of_another_state,
+)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda one: one.__name__)
+async def test_a_hostile_feed_gets_nowhere(bench, until, hostile) -> None:
+    """What does not verify changes nothing, is not acknowledged, and the registry asks for everything anew."""
+    bench.plane.put("proxy", "p1")
+    bench.plane.put("proxy", "p2")
+    core = await bench.core()
+    await until(lambda: bench.server.acknowledged == 2)
+    kept, obeyed = core.state, len(bench.vault.obeyed)
+    answer = hostile(bench)
+    bench.server.say = lambda _after: answer
+    bench.server.wake()
+    await until(lambda: core.status().refused >= 2)
+    assert core.state.documents == kept.documents
+    assert core.state.revision == 2
+    assert bench.server.polls[-1] == -1
+    assert bench.server.acknowledged == 2
+    assert len(bench.vault.obeyed) == obeyed
+    told = await core.listen(question())
+    assert told.delta is not None
+    assert RegionState.empty(REGION).apply(told.delta, bench.control).revision == 2
+
+    bench.server.honest()
+    bench.plane.issued_ms += 10_000
+    bench.plane.put("proxy", "p3")
+    await until(lambda: bench.server.acknowledged == 3)
+    assert ids(core) == {"p1", "p2", "p3"}
+
+
+async def test_an_earlier_issue_of_the_same_state_changes_nothing(bench, until) -> None:
+    """A replayed manifest does not make the region's policy look older or newer than it is."""
+    core = await bench.core()
+    await until(lambda: bench.server.polls[-1:] == [0])
+    old = bench.plane.manifest()
+    bench.server.wake()
+    await until(lambda: core.state.issued_ms > bench.plane.issued_ms - 1)
+    issued = core.state.issued_ms
+    polls = len(bench.server.polls)
+    bench.server.say = lambda _after: FeedAnswer(manifest=old)
+    bench.server.wake()
+    await until(lambda: len(bench.server.polls) > polls + 1)
+    assert core.state.issued_ms == issued
+    assert core.status().refused == 0
+
+
+@pytest.mark.parametrize("said", [b"{", b"[]", b'{"manifest": 7}', 500, 401, 204])
+async def test_answers_that_are_none_keep_everything(bench, until, said) -> None:
+    """Broken JSON, another form and error statuses are waited out; nothing is acknowledged that was not."""
+    bench.plane.put("proxy", "p1")
+    core = await bench.core()
+    await until(lambda: bench.server.acknowledged == 1)
+    bench.plane.put("proxy", "p2")
+    polls = len(bench.server.polls)
+    bench.server.say = lambda _after: said
+    bench.server.wake()
+    await until(lambda: len(bench.server.polls) >= polls + 3)
+    assert core.state.revision == 1
+    assert bench.server.polls[-1] == 1
+    bench.server.honest()
+    await until(lambda: bench.server.acknowledged == 2)
+
+
+async def test_orders_go_to_the_vault_before_the_revision_counts(bench, until) -> None:
+    """While the vault is away nothing of that answer is applied or acknowledged; once back, all of it is."""
+    core = await bench.core()
+    await until(lambda: core.status().certificate and core.state.revision == 0)
+    bench.vault.away = True
+    bench.plane.change(document("proxy", "p1", 1), orders=(Revoke(REGION, "cred_1"),))
+    asked = bench.vault.asked
+    bench.server.wake()
+    await until(lambda: bench.vault.asked >= asked + 3)
+    assert core.state.revision == 0
+    assert bench.server.acknowledged == 0
+    bench.vault.away = False
+    await until(lambda: bench.server.acknowledged == 1)
+    assert ids(core) == {"p1"}
+    assert len(bench.vault.obeyed) == 1
+
+
+async def test_policy_without_orders_does_not_need_the_vault(bench, until) -> None:
+    """A region whose vault has never been seen still gets its policy."""
+    bench.vault.away = True
+    bench.plane.put("proxy", "p1")
+    core = await bench.core()
+    await until(lambda: bench.server.acknowledged == 1)
+    assert not core.status().certificate
+    bench.vault.away = False
+    await until(lambda: core.status().certificate)
+
+
+async def test_acknowledges_only_what_is_on_disk(bench, until) -> None:
+    """While the store fails, links are told nothing and the poll names the revision before."""
+    mirror = bench.mirror()
+    core = await bench.core(mirror=mirror)
+    await until(lambda: bench.server.acknowledged == 0)
+    keep, tried = mirror.keep_state, []
+
+    async def fail(*_arguments: Any) -> None:
+        tried.append(1)
+        raise StoreUnavailable("disk full")
+
+    mirror.keep_state = fail
+    bench.plane.put("proxy", "p1")
+    bench.server.wake()
+    await until(lambda: len(tried) >= 3)
+    assert bench.server.acknowledged == 0
+    assert core.state.revision == 0
+    mirror.keep_state = keep
+    await until(lambda: bench.server.acknowledged == 1)
+
+
+async def test_restart_serves_the_mirror_without_control_plane_and_vault(bench, until) -> None:
+    """A new core over the same store tells links the last good state and sheet, with nobody else there."""
+    bench.plane.put("proxy", "p1")
+    await bench.core()
+    await until(lambda: bench.server.acknowledged == 1)
+    await until(lambda: bench.vault.asked)
+    await bench.close()
+    await bench.server.stop()
+    bench.vault.away = True
+    core = await bench.core()
+    told = await core.listen(question())
+    assert told.delta is not None
+    assert [one.id for one in told.delta.upserts] == ["p1"]
+    assert told.sheet is not None
+    assert core.status().certificate
+    await bench.server.start()
+
+
+async def test_restart_goes_on_where_it_was(bench, until) -> None:
+    """The first poll after a restart names the revision on disk."""
+    bench.plane.put("proxy", "p1")
+    await bench.core()
+    await until(lambda: bench.server.acknowledged == 1)
+    await bench.close()
+    bench.server.polls.clear()
+    await bench.core()
+    await until(lambda: bench.server.polls)
+    assert bench.server.polls[0] == 1
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_revoked_credential_never_comes_back(bench, until, restart) -> None:
+    """A newer revision, signed and whole, in which it is active again is refused, also after a restart."""
+    bench.plane.put("credential", "cred_1", credentialStatus="active")
+    bench.plane.put("credential", "cred_1", credentialStatus="revoked")
+    core = await bench.core()
+    await until(lambda: bench.server.acknowledged == 2)
+    bench.plane.put("credential", "cred_1", credentialStatus="active")
+    if restart:
+        await bench.close()
+        core = await bench.core()
+    bench.server.wake()
+    await until(lambda: core.status().refused >= 2)
+    assert core.state.revision == 2
+    bench.plane.put("credential", "cred_1", credentialStatus="revoked")
+    await until(lambda: bench.server.acknowledged == 4)
+
+
+async def test_what_the_vault_says_is_revoked_is_so_for_the_feed_too(bench, until) -> None:
+    """Sheet and policy cannot disagree on it; once deleted, the id may be gone from both."""
+    bench.plane.put("credential", "cred_1", credentialStatus="active")
+    core = await bench.core()
+    await until(lambda: bench.server.acknowledged == 1)
+    bench.vault.number, bench.vault.revoked = 2, ("cred_1",)
+    bench.plane.change(
+        document("credential", "cred_1", 2, credentialStatus="active", note="again"),
+        orders=(Revoke(REGION, "cred_1"),),
+    )
+    bench.server.wake()
+    await until(lambda: core.status().refused >= 1)
+    assert core.state.revision == 1
+    bench.plane.change(deletes=(("credential", "cred_1"),))
+    await until(lambda: bench.server.acknowledged == 3)
+
+
+async def test_sheets_never_go_back(bench, until) -> None:
+    """An older sheet of the same vault is not told to anyone, a newer one is."""
+    bench.vault.number = 5
+    core = await bench.core(greet_seconds=0.01)
+    await until(lambda: core.status().sheet == 5)
+    bench.vault.number = 4
+    asked = bench.vault.asked
+    await until(lambda: bench.vault.asked > asked + 1)
+    assert core.status().sheet == 5
+    bench.vault.number = 6
+    answer = await core.listen(question(revision=9, sheet=5))
+    assert answer.sheet is not None
+    assert core.status().sheet == 6
+
+
+async def test_a_vault_of_another_identity_is_not_believed(bench, until) -> None:
+    """Neither its sheet nor its certificate goes anywhere."""
+    pinned = bench.vault.identity
+    core = await bench.core()
+    await until(lambda: core.status().sheet == 1)
+    await until(lambda: core.status().revision == 0)
+    bench.vault.identity, bench.vault.number = Signer(Signer.new_private()), 9
+    bench.plane.change(document("proxy", "p1", 1), orders=(Revoke(REGION, "cred_1"),))
+    bench.server.wake()
+    await until(lambda: core.status().refused >= 1)
+    assert core.status().sheet == 1
+    assert core.state.revision == 0
+    bench.vault.identity = pinned
+    await until(lambda: bench.server.acknowledged == 1)
+
+
+async def test_certificate_and_edges_go_up_at_once_and_on_change(bench, until) -> None:
+    """The uplink says who the vault is, and what each edge's slowest worker enforces."""
+    core = await bench.core()
+    await until(lambda: any(one.certificate for one in bench.server.uplinks))
+    asking = asyncio.ensure_future(core.listen(question(revision=7, sheet=7, workers=((0, 7), (1, 5)))))
+    await until(lambda: any(one.edges for one in bench.server.uplinks))
+    edge = bench.server.uplinks[-1].edges[0]
+    assert (edge.edge, edge.revision, edge.workers) == ("e1", 5, 2)
+    assert abs(edge.seen_ms - time.time() * 1000) < 60_000
+    core.report(question(revision=7, sheet=7, workers=((0, 7), (1, 7))))
+    await until(lambda: bench.server.uplinks[-1].edges[0].revision == 7)
+    asking.cancel()
+
+
+async def test_uplink_is_repeated_until_it_arrives(bench, until) -> None:
+    """A command's result survives an uplink that fails, and is said once after it arrived."""
+    core = await bench.core(uplink_seconds=0.01)
+    bench.server.uplink_status = 503
+    core.command_done(CommandResult(id="c1", edge="e1", status=200, duration_ms=1.5))
+    await until(lambda: sum(bool(one.results) for one in bench.server.uplinks) >= 2)
+    bench.server.uplink_status = 204
+    count = len(bench.server.uplinks)
+    await until(lambda: len(bench.server.uplinks) > count + 1)
+    assert not bench.server.uplinks[-1].results
+    assert bench.server.uplinks[count].results[0].id == "c1"
+
+
+async def test_failing_credentials_go_up_until_they_are_mended(bench, until) -> None:
+    """What the vault could not take is said, kept over a restart, and no more once it could."""
+    bench.vault.failing = {"cred_1": "cannot be opened"}
+    bench.plane.change(document("proxy", "p1", 1), orders=(Revoke(REGION, "cred_1"),))
+    await bench.core(uplink_seconds=0.05)
+    await until(
+        lambda: bench.server.uplinks and bench.server.uplinks[-1].failing == {"cred_1": "cannot be opened"}
+    )
+    await until(lambda: bench.server.acknowledged == 1)
+    await bench.close()
+    bench.server.uplinks.clear()
+    await bench.core(uplink_seconds=0.05)
+    await until(lambda: bench.server.uplinks)
+    assert bench.server.uplinks[0].failing == {"cred_1": "cannot be opened"}
+    bench.vault.failing = {}
+    bench.plane.change(document("proxy", "p1", 2), orders=(Revoke(REGION, "cred_1"),))
+    bench.server.wake()
+    await until(lambda: bench.server.uplinks[-1].failing == {})
+
+
+async def test_commands_reach_one_link_with_a_worker_once(bench, until) -> None:
+    """Not the link without workers, and only one of two that have some."""
+    core = await bench.core()
+    await until(lambda: core.state.revision == 0)
+    state = {"revision": 0, "sheet": 9, "issued_ms": 1 << 50}
+    bare = asyncio.ensure_future(core.listen(question(link="bare", **state)))
+    ones = [
+        asyncio.ensure_future(core.listen(question(link=name, workers=((0, 0),), **state))) for name in "ab"
+    ]
+    soon = int(time.time() * 1000) + 60_000
+    bench.server.commands = [
+        bench.plane.command("late", expires_ms=1),
+        bench.plane.command("elsewhere", expires_ms=soon, region="eu-west-1"),
+        Plane().command("forged", expires_ms=soon),
+        bench.plane.command("c1", expires_ms=soon),
+    ]
+    bench.server.wake()
+    done, waiting = await asyncio.wait([bare, *ones], return_when=asyncio.FIRST_COMPLETED)
+    (answered,) = done
+    assert answered is not bare
+    assert [msgspec.msgpack.decode(one.statement)["id"] for one in answered.result().commands] == ["c1"]
+    assert core.state.revision == 0
+    for task in waiting:
+        task.cancel()
+
+
+async def test_a_feed_that_never_holds_is_not_asked_all_the_time(bench, until) -> None:
+    """A control plane that answers at once and says nothing does not make the registry spin."""
+    bench.server.hold = False
+    core = await bench.core(idle_seconds=0.3)
+    await until(lambda: core.state.revision == 0)
+    began, polls = time.monotonic(), len(bench.server.polls)
+    await until(lambda: len(bench.server.polls) > polls + 1)
+    assert time.monotonic() - began > 0.25
+
+
+async def test_a_full_answer_after_a_refusal_is_not_written_again(bench, until) -> None:
+    """The same revision and issue again is believed and changes nothing."""
+    bench.plane.put("proxy", "p1")
+    core = await bench.core()
+    await until(lambda: bench.server.acknowledged == 1)
+    signed = core.state.signed
+    same = FeedAnswer(
+        manifest=signed, delta=Delta(0, tuple(core.state.documents.values()), (), core.state.signed)
+    )
+    polls = len(bench.server.polls)
+    bench.server.say = lambda _after: same
+    bench.server.wake()
+    await until(lambda: len(bench.server.polls) > polls + 1)
+    assert core.state.signed is signed
+    assert core.status().refused == 0
+
+
+async def test_a_statement_of_a_form_not_known_here_does_not_end_the_loop(bench, until) -> None:
+    """Signed by the right key, but made by another version: refused like the rest, and asked for again."""
+    core = await bench.core()
+    await until(lambda: core.state.revision == 0)
+    odd = FeedAnswer(manifest=bench.plane.signer.sign("manifest", b'{"form": "new"}'))
+    bench.server.say = lambda _after: odd
+    bench.server.wake()
+    await until(lambda: core.status().refused >= 2)
+    bench.server.honest()
+    bench.plane.put("proxy", "p1")
+    await until(lambda: bench.server.acknowledged == 1)
+
+
+async def test_an_error_nobody_thought_of_does_not_end_the_loop(bench, until) -> None:
+    """It is logged by type, and the next turn comes after a pause."""
+    mirror = bench.mirror()
+    core = await bench.core(mirror=mirror)
+    await until(lambda: core.state.revision == 0)
+    keep, tried = mirror.keep_state, []
+
+    async def fail(*_arguments: Any) -> None:
+        tried.append(1)
+        raise RuntimeError("a fault")
+
+    mirror.keep_state = fail
+    bench.plane.put("proxy", "p1")
+    bench.server.wake()
+    await until(lambda: len(tried) >= 2)
+    mirror.keep_state = keep
+    await until(lambda: bench.server.acknowledged == 1)
