@@ -1,0 +1,30 @@
+"""How a region is, for whoever asks the Core API. Values only."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from models.planes.feed import EdgeReport
+
+CONNECTED, AWAY = "connected", "away"
+AWAY_MS: Final = 25_000
+"""Without a poll for longer than this a region counts as away; a poll waits at most 20 s."""
+
+
+class RegionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """revision: of the last change that touched the region; acknowledged: what it has made durable, -1 for nothing.
+
+    seen_ms: wall time of its last poll, 0 for never. state: `connected` or `away`. certified: whether its vault
+    has announced its key. failing: why its vault could not take a credential, by credential id.
+    """
+
+    region: str
+    revision: int
+    acknowledged: int
+    seen_ms: int
+    state: str
+    certified: bool
+    edges: tuple[EdgeReport, ...]
+    failing: dict[str, str]
