@@ -49,6 +49,7 @@ class FeedClient:
         """
         self._path, self._key = f"/v1/regions/{region}", key
         self._wait, self._longest, self._whole = wait, longest, whole
+        self._met = False
         self._poll_timeout = httpx.Timeout(timeout, read=wait + timeout)
         self._client = httpx.AsyncClient(
             base_url=control_url,
@@ -61,9 +62,13 @@ class FeedClient:
     async def poll(self, after: int) -> FeedAnswer:
         """What is new after a revision, -1 for everything; acknowledges that revision.
 
+        The first answer, and the first after a failure, is not waited for: a region that was away must not
+        stay on an old manifest until its poll expires.
+
         Raises PeerUnavailable, also for an answer that is none of ours.
         """
-        query = {"after": str(after), "wait": str(self._wait)}
+        wait, self._met = (self._wait if self._met else 0), False
+        query = {"after": str(after), "wait": str(wait)}
         request = self._client.build_request(
             "GET", f"{self._path}/feed", params=query, headers=self._headers(), timeout=self._poll_timeout
         )
@@ -71,10 +76,12 @@ class FeedClient:
         if status != 200:
             raise PeerUnavailable(f"the feed answered {status}")
         try:
-            return _decode(body)
+            answer = _decode(body)
         except msgspec.DecodeError:
             # Its text may quote the answer.
             raise PeerUnavailable("the feed's answer has another form") from None
+        self._met = True
+        return answer
 
     async def uplink(self, uplink: Uplink) -> None:
         """Sends what is to be known upstairs. Raises PeerUnavailable."""

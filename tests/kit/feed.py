@@ -121,6 +121,7 @@ class FeedServer:
     def __init__(self, plane: Plane) -> None:
         self.plane, self.say = plane, self._honest
         self.polls: list[int] = []
+        self.waits: list[float] = []
         self.keys: list[str] = []
         self.uplinks: list[Uplink] = []
         self.commands: list[Signed] = []
@@ -210,6 +211,7 @@ class FeedServer:
 
     async def _feed(self, after: int, wait: float) -> tuple[int, bytes]:
         self.polls.append(after)
+        self.waits.append(wait)
         if self.say == self._honest and self.hold and after == self.plane.revision and not self.commands:
             self._news.clear()
             with contextlib.suppress(TimeoutError):

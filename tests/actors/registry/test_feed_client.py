@@ -70,6 +70,23 @@ async def test_nobody_there_and_silence_end_in_time(bench, client) -> None:
     await bench.server.start()
 
 
+async def test_the_first_answer_and_the_first_after_a_failure_are_not_waited_for(bench) -> None:
+    """A region that was away hears at once how things are, and only then begins to wait for news."""
+    client = FeedClient(bench.url, REGION, lambda: Secret(KEY), wait=1)
+    bench.server.hold = False
+    await client.poll(-1)
+    await client.poll(0)
+    bench.server.say = lambda _after: 503
+    with pytest.raises(PeerUnavailable):
+        await client.poll(0)
+    bench.server.honest()
+
+    await client.poll(0)
+
+    assert bench.server.waits == [0, 1, 1, 0]
+    await client.close()
+
+
 async def test_an_answer_that_trickles_ends_in_time() -> None:
     """Time bounds the whole answer, not only each of its silences."""
 
