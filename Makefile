@@ -36,7 +36,7 @@ $(VENV)/.stamp-bench: $(VENV)/.stamp requirements/bench.lock
 	@touch $@
 
 run: setup
-	@$(BIN)/exeat first-run
+	@$(BIN)/exeat up
 
 test: setup
 	$(BIN)/python -m pytest

@@ -1,4 +1,1 @@
-"""What `make run` starts: the demo upstream, and one edge with a sample policy in front of it.
-
-For trying Exeat out on one machine; nothing here is meant for production.
-"""
+"""The demo upstream, and a sample policy for an edge alone in front of it. Nothing here is meant for production."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -109,17 +107,36 @@ def free_port_base() -> int:
 
 
 def test_settings_lists_all_of_them(run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    """One line each, with the value in force; the one that is a secret is masked."""
+    """Of every program, one line each, with the value in force; the one that is a secret is masked."""
     done = run("settings", workers="4", demo_target_token="canary-77aa")
     lines = done.stdout.splitlines()
-    assert done.returncode == 0
-    names = [*EdgeSettings.model_fields, "demo_target_token"]
-    assert [line.split()[0] for line in lines[1:]] == [f"EXEAT_{name.upper()}" for name in names]
-    assert [line.split()[1:3] for line in lines if line.startswith("EXEAT_WORKERS")] == [["4", "1"]]
+    assert (done.returncode, done.stderr) == (0, "")
+    start = lines.index("# exeat edge") + 1
+    names = [f"EXEAT_{name.upper()}" for name in EdgeSettings.model_fields]
+    assert [line.split()[0] for line in lines[start : start + len(names)]] == names
+    workers = [line.split()[1:3] for line in lines if line.startswith("EXEAT_WORKERS ")]
+    assert workers == [["4", "1"], ["4", "1"]]  # of `up` and of `edge`
+    assert [line[2:] for line in lines if line.startswith("# exeat ")] == [
+        *("exeat up, down, status, token", "exeat control", "exeat edge", "exeat actors"),
+        "exeat demo-upstream",
+    ]
+    assert "EXEAT_DEMO_TARGET_TOKEN" in done.stdout
     assert "canary" not in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [[], ["up"], ["edge", "--nonsense"], ["demo-upstream", "--port", "x"]])
+def test_a_reader_that_has_enough_is_no_error(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """`exeat settings | head`: no traceback."""
+    program = start("settings")
+    assert program.stdout is not None
+    assert program.stderr is not None
+    program.stdout.close()
+    assert program.stderr.read() == ""
+    assert program.wait(20.0) == 141
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["demo"], ["token"], ["edge", "--nonsense"], ["demo-upstream", "--port", "x"]]
+)
 def test_wrong_arguments_end_with_2(
     run: Callable[..., subprocess.CompletedProcess[str]], arguments: list[str]
 ) -> None:
@@ -132,15 +149,23 @@ def test_wrong_arguments_end_with_2(
 @pytest.mark.parametrize(
     ("arguments", "settings", "message"),
     [
-        (["edge"], {}, "EXEAT_POLICY: give a policy file with --policy"),
+        (
+            ["edge"],
+            {},
+            "EXEAT_REGION: give the region to serve with --region, or a policy file with --policy",
+        ),
         (["edge", "--policy", "none.yaml"], {}, "EXEAT_POLICY: there is no file none.yaml"),
         (["edge", "--workers", "two"], {}, "EXEAT_WORKERS: must be a whole number"),
         (["settings"], {"port": "http"}, "EXEAT_PORT: must be a whole number"),
+        (["control", "--port", "http"], {}, "EXEAT_PORT: must be a whole number"),
+        (["actors", "--region", "us", "--ray-address", "x"], {}, "EXEAT_RAY_ADDRESS: must be host:port"),
+        (["up", "--regions", "us,us"], {}, "EXEAT_REGIONS: names a region twice"),
         (
-            ["first-run"],
-            {"port_base": "65500"},
-            "EXEAT_PORT_BASE: leaves no room for the demo upstream on 65590",
+            ["up", "--regions", "US"],
+            {},
+            "EXEAT_REGIONS: US is not a region's name: lower-case letters, digits and hyphens",
         ),
+        (["up"], {"port_base": "65534"}, "EXEAT_PORT_BASE: leaves no room for an edge on 65536"),
         (
             ["demo-upstream", "--port", "70000"],
             {},
@@ -157,6 +182,21 @@ def test_operators_mistake_is_one_line(
     """Status 78, the setting's name, what is wrong, no traceback."""
     done = run(*arguments, **settings)
     assert (done.returncode, done.stdout, done.stderr) == (78, "", f"exeat: {message}\n")
+
+
+def test_commands_on_a_home_in_which_nothing_runs(
+    run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """Nothing to stop is fine; there are no parts; and no token to reset. No home is made by asking."""
+    home = tmp_path / "home"
+    assert run("down").stdout == f"nothing runs in {home}\n"
+    assert run("down").returncode == 0
+    assert run("status").stdout == f"nothing was ever started in {home}\n"
+    assert run("status", "--json").stdout == "[]\n"
+    done = run("token", "reset")
+    assert done.returncode == 78
+    assert done.stderr == f"exeat: EXEAT_HOME: {home} has no control store; `exeat up` makes one\n"
+    assert not home.exists()
 
 
 def test_policy_error_names_file_line_and_field(
@@ -210,44 +250,3 @@ def test_demo_upstream_says_when_its_port_is_taken(
         done = run("demo-upstream", "--port", str(port))
     assert done.returncode == 78
     assert done.stderr == f"exeat: --port: 127.0.0.1:{port} cannot be listened on: Address already in use\n"
-
-
-def test_first_run_serves_the_printed_call_and_stops_all(start: Callable[..., subprocess.Popen[str]]) -> None:
-    """The pasted command gets the demo upstream's answer, without the caller's key; Ctrl-C leaves nothing."""
-    base = free_port_base()
-    program = start("first-run", "--port-base", str(base), "--workers", "2")
-    said = read_until(program, "curl ")
-    words = shlex.split(said.splitlines()[-1])
-    name, _, value = words[3].partition(": ")
-    answer = httpx.get(words[4], headers={name: value})
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["exeat-proxy-code"] == "proxy-access-granted"
-    assert answer.json()["authenticated"] is True
-    assert value.removeprefix("Bearer ") not in answer.text
-    assert httpx.get(words[4]).status_code == 401
-    program.send_signal(signal.SIGINT)
-    assert program.wait(30.0) == 0
-    assert not is_open(base + 1)
-    assert not is_open(base + 90)
-
-
-def test_first_run_that_is_killed_takes_its_parts_along(start: Callable[..., subprocess.Popen[str]]) -> None:
-    """Kill -9 of the program that started them: edge, workers and upstream end."""
-    base = free_port_base()
-    program = start("first-run", "--port-base", str(base))
-    read_until(program, "curl ")
-    program.kill()
-    wait_until(lambda: not is_open(base + 1) and not is_open(base + 90))
-
-
-def test_first_run_passes_on_why_a_part_cannot_start(
-    run: Callable[..., subprocess.CompletedProcess[str]],
-) -> None:
-    """A taken port of the edge: its own line on stderr, its status, and the upstream is stopped again."""
-    base = free_port_base()
-    with socket.create_server(("127.0.0.1", base + 1)):
-        done = run("first-run", "--port-base", str(base))
-    assert done.returncode == 78
-    assert f"exeat: EXEAT_PORT_BASE: 127.0.0.1:{base + 1} is already in use" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not is_open(base + 90)
