@@ -14,7 +14,7 @@ import msgspec
 
 from control_api.feed.commands import Commands
 from control_api.feed.orders import PendingOrders, revocations
-from control_api.feed.status import AWAY, AWAY_MS, CONNECTED, RegionStatus
+from control_api.feed.status import AWAY, AWAY_MS, CONNECTED, RegionStatus, known_edges
 from control_api.feed.view import RegionView
 from control_api.ledger.change import Change, Key
 from control_api.ledger.drafting import regions_of
@@ -116,7 +116,7 @@ class FeedService:
                 raise Invalid("The certificate is not accepted", errors=(problem,)) from None
             regions.certify(region, uplink.certificate, certificate)
         regions.report_failing(region, uplink.failing, self._clock.wall_ms())
-        self._edges[region] = uplink.edges
+        self._edges[region] = known_edges(self._edges.get(region, ()), uplink.edges, self._clock.wall_ms())
         self._commands.finish(uplink.results)
         if regions.is_due:
             try:

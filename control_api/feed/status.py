@@ -11,6 +11,8 @@ from models.planes.feed import EdgeReport
 CONNECTED, AWAY = "connected", "away"
 AWAY_MS: Final = 25_000
 """Without a poll for longer than this a region counts as away; a poll waits at most 20 s."""
+EDGE_KEPT_MS: Final = 60_000
+"""How long an edge counts that its region does not speak of any more; the region itself forgets it so late."""
 
 
 class RegionStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,3 +30,16 @@ class RegionStatus(msgspec.Struct, frozen=True, kw_only=True):
     certified: bool
     edges: tuple[EdgeReport, ...]
     failing: dict[str, str]
+
+
+def known_edges(
+    before: tuple[EdgeReport, ...], said: tuple[EdgeReport, ...], now_ms: int
+) -> tuple[EdgeReport, ...]:
+    """The edges of a region after it `said` which it hears. now_ms: wall time.
+
+    A registry that was just started has heard none yet: what was known `before` stays for a while, so that nobody
+    takes a change for enforced because an edge is not in the list.
+    """
+    named = {one.edge for one in said}
+    oldest = now_ms - EDGE_KEPT_MS
+    return (*said, *(one for one in before if one.edge not in named and one.seen_ms > oldest))

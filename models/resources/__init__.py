@@ -5,11 +5,14 @@ Validation only; nothing here knows where a resource is kept or how it is enforc
 
 from models.resources.client import Client, ClientConfiguration, Limits
 from models.resources.credential import Credential
+from models.resources.member import Member
 from models.resources.problems import Problem, dotted, problems
 from models.resources.proxy import Proxy
 from models.resources.rule import FieldCheck, PathCheck, Rule
 from models.resources.secrets import ApiKeySecret, BearerSecret, NoSecret, Placement, SecretBody, placement_of
 from models.resources.target import BaseURL, Target, parse_base_url
+from models.resources.token import Token
+from models.resources.user import User
 
 __all__ = [
     "ApiKeySecret",
@@ -20,6 +23,7 @@ __all__ = [
     "Credential",
     "FieldCheck",
     "Limits",
+    "Member",
     "NoSecret",
     "PathCheck",
     "Placement",
@@ -28,6 +32,8 @@ __all__ = [
     "Rule",
     "SecretBody",
     "Target",
+    "Token",
+    "User",
     "dotted",
     "parse_base_url",
     "placement_of",

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Self
 
-from tests.kit.edge import until
+from tests.kit.edge import CALLER_KEY, until
 from tests.kit.raw import get
 
 
@@ -39,7 +39,7 @@ class Load:
     """Calls `path/{number}` until the block ends, on `keepalive` connections and on ever new ones.
 
     fresh: how many callers open a connection for each call. calls: those that ended, in that order.
-    refused: connections that nobody accepted. limit: stop by itself after so many calls.
+    refused: connections that nobody accepted. limit: stop by itself after so many calls. key: the caller's.
     """
 
     def __init__(
@@ -50,8 +50,9 @@ class Load:
         keepalive: int = 8,
         fresh: int = 0,
         limit: int = 1 << 60,
+        key: str = CALLER_KEY,
     ) -> None:
-        self._port, self._path = port, path
+        self._port, self._path, self._key = port, path, key
         self._keepalive, self._fresh = keepalive, fresh
         self._numbers = iter(range(limit))
         self._connections = itertools.count()
@@ -113,7 +114,7 @@ class Load:
 
     async def _call(self, call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Sends and reads one call; whether the connection is of no further use."""
-        writer.write(get(call.path))
+        writer.write(get(call.path, key=self._key))
         try:
             async with asyncio.timeout(20):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()

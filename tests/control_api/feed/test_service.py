@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from control_api.feed.service import FeedService
-from control_api.feed.status import AWAY, AWAY_MS, CONNECTED
+from control_api.feed.status import AWAY, AWAY_MS, CONNECTED, EDGE_KEPT_MS
 from models.custody.orders import Envelope, Forget, Put, Revoke, read_order
 from models.custody.signing import Signed, Signer
 from models.errors import Invalid, NotFound, Unavailable
@@ -292,6 +292,22 @@ async def test_the_status_of_a_region_tells_how_it_is(tmp_path: Path) -> None:
         clock.ms += 1
         await here.feed.uplink("us", Uplink())
         assert here.feed.status("us").failing == {}
+
+
+async def test_an_edge_is_not_forgotten_with_its_registry(tmp_path: Path) -> None:
+    """A registry that has just started has heard no edge yet; one that stays away is left out after a minute."""
+    clock = HandClock()
+    async with plane(tmp_path / "control.db", clock=clock) as here:
+        await here.enrol("us")
+        edge = EdgeReport(edge="edge-1", revision=0, workers=2, seen_ms=clock.ms)
+        other = EdgeReport(edge="edge-2", revision=0, workers=1, seen_ms=clock.ms)
+        await here.feed.uplink("us", Uplink(edges=(edge, other)))
+        await here.feed.uplink("us", Uplink())
+        assert set(here.feed.status("us").edges) == {edge, other}
+        clock.ms += EDGE_KEPT_MS
+        newer = EdgeReport(edge="edge-2", revision=0, workers=1, seen_ms=clock.ms)
+        await here.feed.uplink("us", Uplink(edges=(newer,)))
+        assert here.feed.status("us").edges == (newer,)
 
 
 async def test_closing_answers_those_who_wait(tmp_path: Path) -> None:

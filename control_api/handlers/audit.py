@@ -1,0 +1,72 @@
+"""The audit list: every change of a client, newest first, from the change log itself.
+
+Secrets were never in a change; digests that only the control plane needs are left out here as well.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from control_api.answers import envelope
+from control_api.bodies import LIMIT_DEFAULT, LIMIT_MAX, bad_cursor, cursor_of, read_cursor, whole
+from control_api.call import Answer, Call
+from control_api.ledger.change import Change
+from control_api.presentation import audited
+from models.clock import iso_ms
+from models.errors import Invalid, NotJson
+from models.resources.moment import Moment, milliseconds
+
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+
+
+async def list_all(call: Call) -> Answer:
+    """GET /clients/{clientId}/audit."""
+    query = call.query
+    limit = whole(query, "limit", LIMIT_DEFAULT, least=1, most=LIMIT_MAX)
+    try:
+        changes, cursor = await call.services.ledger.history(
+            call.params["clientId"],
+            resource_id=query.get("resourceId"),
+            actor=query.get("actor"),
+            after_ms=_moment(call, "after"),
+            before_ms=_moment(call, "before"),
+            cursor=None if "cursor" not in query else read_cursor(query["cursor"]),
+            limit=limit,
+        )
+    except NotJson:
+        raise bad_cursor() from None
+    entries = [entry for change in changes for entry in _entries(change, query.get("resourceId"))]
+    return Answer(200, envelope("audit", entries, None if cursor is None else cursor_of(cursor)))
+
+
+def _entries(change: Change, resource_id: str | None) -> list[dict[str, Any]]:
+    return [
+        {
+            "auditId": f"{change.revision}-{index}",
+            "at": iso_ms(change.at_ms),
+            "actor": change.actor,
+            "action": change.action,
+            "resourceType": item.kind,
+            "resourceId": item.id,
+            "before": audited(item.before),
+            "after": audited(item.after),
+            "revision": change.revision,
+        }
+        for index, item in enumerate(change.items)
+        if resource_id in {None, item.id}
+    ]
+
+
+def _moment(call: Call, name: str) -> int | None:
+    text = call.query.get(name)
+    if text is None:
+        return None
+    try:
+        # A plus sign that was not percent-encoded arrives as a blank.
+        return milliseconds(_MOMENT.validate_python(text.replace(" ", "+")))
+    except ValidationError:
+        message = "must be an ISO 8601 time such as 2030-01-31T00:00:00Z"
+        raise Invalid("A query parameter cannot be accepted", errors=((name, message),)) from None
