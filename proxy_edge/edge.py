@@ -21,7 +21,7 @@ from proxy_edge.records.recorder import Recorder
 from proxy_edge.settings import EdgeSettings
 from proxy_edge.stats import Stats
 from proxy_edge.steps.forward import Forwarding
-from proxy_edge.steps.lease import LeaseTable
+from proxy_edge.steps.lease import LeaseTable, StaticLeases
 from proxy_edge.upstream.pool import Pool
 
 
@@ -45,17 +45,21 @@ class Connection(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """One revision as a policy source hands it over: what to enforce, and the leases to do it with."""
+    """One revision as a policy source hands it over: what to enforce, and the leases to do it with.
+
+    age: seconds since its source vouched for it.
+    """
 
     policy: CompiledPolicy
     leases: LeaseTable
+    age: float = 0.0
 
 
 class Edge:
     """The state of one worker.
 
     now: seconds on the loop's clock, coarse, moved by `tick`. stale: the policy's source has been away for
-    longer than `offline_seconds`, so nothing is let through any more (invariant 3).
+    longer than `offline_seconds`, so nothing is let through any more (invariant 3). link: how the source stands.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Edge:
         stats: Stats,
         via_name: bytes,
         region: str,
+        link: Callable[[], str] = lambda: "file",
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -85,9 +90,11 @@ class Edge:
         self.clients: set[Connection] = set()
         self.draining = False
         self.policy = CompiledPolicy.empty(region)
-        self.leases: LeaseTable = {}
+        self.leases: LeaseTable = StaticLeases()
         self.source_fault = ""
-        self._confirmed_at: float | None = None
+        self._link = link
+        self._vouched_ns: int | None = None
+        self._lease_failures = 0
         self.stale = False
         self._reaped = self.now
 
@@ -95,28 +102,41 @@ class Edge:
         """Enforces a new revision from the next request on; one in flight ends under the old one."""
         self.policy, self.leases = bundle.policy, bundle.leases
         self.source_fault = ""
-        self.confirm()
+        self.confirm(bundle.age)
         self.stats.gauge("policy_revision", bundle.policy.revision)
         self.stats.gauge("broken_proxies", len(bundle.policy.broken))
 
-    def confirm(self) -> None:
-        """The source of the policy is there: what is in force is what it says."""
-        self._confirmed_at = self._now()
-        self.stale = False
+    def confirm(self, age: float) -> None:
+        """What is in force is what the policy's source said `age` seconds ago."""
+        self._vouched_ns = self.clock.boot_ns() - int(age * 1e9)
+        self.stale = age > self.settings.offline_seconds
+
+    def policy_age(self) -> float | None:
+        """Seconds since the source vouched for the policy, a suspension of the machine included; None before."""
+        return None if self._vouched_ns is None else (self.clock.boot_ns() - self._vouched_ns) / 1e9
 
     def tick(self, interval: float) -> None:
         """Moves the coarse clock, ends what is overdue, closes what idled too long."""
         now = self._now()
         self.stats.gauge("loop_lag_us", int((now - self.now - interval) * 1e6))
         self.now = now
-        confirmed = self._confirmed_at
-        self.stale = confirmed is not None and now - confirmed > self.settings.offline_seconds
+        age = self.policy_age()
+        self.stale = age is not None and age > self.settings.offline_seconds
         for client in [client for client in self.clients if client.deadline < now]:
             client.deadline_passed()
         if now - self._reaped > 5:
             self._reaped = now
             self.pool.reap()
         self.recorder.reclaim()
+        self._tell(age)
+
+    def _tell(self, age: float | None) -> None:
+        leases = self.leases
+        failures, self._lease_failures = leases.failures - self._lease_failures, leases.failures
+        if failures > 0:
+            self.stats.lease_failed(failures)
+        self.stats.gauge("leases", len(leases))
+        self.stats.gauge("policy_age_seconds", int(age or 0))
         self.stats.gauge("connections", len(self.clients))
         self.stats.gauge("record_depth", self.recorder.depth)
 
@@ -136,13 +156,14 @@ class Edge:
         if path == b"/health":
             return 200, b'{"status":"ok"}'
         if path == b"/ready":
-            confirmed = self._confirmed_at
-            ready = confirmed is not None and not (self.draining or self.stale)
+            age = self.policy_age()
+            ready = age is not None and not (self.draining or self.stale)
             body = {
                 "ready": ready,
                 "revision": self.policy.revision,
-                "ageSeconds": None if confirmed is None else round(self._now() - confirmed, 3),
-                "link": "file",
+                "ageSeconds": None if age is None else round(age, 3),
+                "staleAfterSeconds": self.settings.offline_seconds,
+                "link": self._link(),
                 "spoolDepth": self.recorder.depth,
                 "region": self.policy.region,
                 "brokenProxies": [broken.id for broken in self.policy.broken],

@@ -12,6 +12,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from models.errors import (
+    CredentialUnavailable,
     LimiterUnavailable,
     RecordBlocked,
     Refusal,
@@ -30,7 +31,7 @@ from proxy_edge.permits import Permit, Wait
 from proxy_edge.scrub.stream import ScrubStream
 from proxy_edge.sequence import END, SEQUENCE, WAIT
 from proxy_edge.steps import record, respond
-from proxy_edge.steps.lease import Injection
+from proxy_edge.steps.lease import Injection, LeaseWait
 from proxy_edge.steps.limits import limit_lines
 from proxy_edge.upstream.connection import UpstreamConnection
 from proxy_edge.upstream.pool import Lane
@@ -62,6 +63,7 @@ class Exchange:
         "fresh",
         "injection",
         "lane",
+        "leasing",
         "masks",
         "message",
         "mode",
@@ -102,6 +104,7 @@ class Exchange:
         self.permit: Permit | None = None
         self.quota: Quota = ()
         self.wait: Wait | None = None
+        self.leasing: LeaseWait | None = None
         self.lane: Lane | None = None
         self.upstream: UpstreamConnection | None = None
         self.dialling = self.fresh = False
@@ -189,6 +192,8 @@ class Exchange:
         elif not self.sent:
             if self.wait is not None:
                 self.refuse(LimiterUnavailable("no permit in time"))
+            elif self.leasing is not None:
+                self.refuse(CredentialUnavailable("no lease in time"))
             else:
                 self.refuse(TargetSaturated("no connection in time"))
         elif not self.message.complete and not (self.upstream and self.upstream.write_paused):
@@ -273,6 +278,9 @@ class Exchange:
         if self.wait is not None:
             self.wait.abandon()
             self.wait = None
+        if self.leasing is not None:
+            self.leasing.abandon()
+            self.leasing = None
         if unused and self.permit is not None and not self.fresh:
             try:
                 self.edge.permits.give_back(self.permit)

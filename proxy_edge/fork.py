@@ -1,7 +1,8 @@
-"""One child of the supervisor, a worker or the keeper: forked, tied to its parent, named, ended with a status.
+"""One child of the supervisor, a worker, the keeper or the link: forked, tied to its parent, ended with a status.
 
 A worker inherits the listening socket, and no child anything else of the supervisor's: not its signal
-handlers, not its pipes. It never returns into the supervisor's code.
+handlers, not its pipes. It never returns into the supervisor's code. The link is another program: of it the edge
+imports nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from models.errors import ConfigurationError
@@ -52,8 +55,17 @@ class Keeper(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program to run as a child. arguments: the command line; output: where what it prints is appended."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)
+    output: Path
+
+
 class Child:
-    """A forked process as its supervisor sees it: a process id, and a pipe on which it says `ready` once."""
+    """A process as its supervisor sees it: an id, and a pipe (-1 for none) on which it says `ready` once."""
 
     __slots__ = ("_pipe", "pid", "ready", "started")
 
@@ -118,6 +130,35 @@ def fork_keeper(keeper: Keeper, settings: EdgeSettings, *, now: float, inherited
         keeper(settings, ready)
 
     return _fork(work, settings, KEEPER_NAME, "keeper", now=now, inherited=inherited)
+
+
+def start_program(program: Program, *, now: float) -> Child:
+    """Forks and executes `program` in the child, which inherits no descriptor but what it prints to.
+
+    It dies with its parent. Raises OSError when there is no memory or process id left, or nothing to print to.
+    """
+    output = os.open(program.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    parent = os.getpid()
+    try:
+        with process.signals_held():
+            pid = os.fork()
+            if pid == 0:
+                os._exit(_become(program, output, parent))
+    finally:
+        os.close(output)
+    return Child(pid, -1, now)
+
+
+def _become(program: Program, output: int, parent: int) -> int:
+    """Replaces this process; returns only when that is not possible."""
+    with contextlib.suppress(BaseException):
+        process.default_signals()
+        process.die_with_parent(parent)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for descriptor, number in ((nothing, 0), (output, 1), (output, 2)):
+            os.dup2(descriptor, number, inheritable=True)
+        os.execve(program.arguments[0], program.arguments, dict(program.environment))  # noqa: S606 - our own interpreter and module
+    return 127  # as shells say for a command that cannot be run
 
 
 def _fork(

@@ -36,6 +36,11 @@ def log_file(home: Path) -> Path:
     return home / "logs" / "edge.log"
 
 
+def link_log_file(home: Path) -> Path:
+    """Where the link logs, and where what it prints goes."""
+    return home / "logs" / "link.log"
+
+
 class PidFile:
     """`<home>/run/<name>.pid`, mode 600, locked while its process or one that it forked lives."""
 

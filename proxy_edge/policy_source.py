@@ -16,31 +16,40 @@ from typing import Protocol
 
 from models.clock import Clock
 from models.errors import ConfigurationError
-from models.policy import PolicySources, compile_policy
+from models.policy import CompiledProxy, PolicySources, compile_policy
 from models.resources import ApiKeySecret, BearerSecret, Credential
 from models.secret import Secret
 from models.verifiers import Accepted, keyed_digest
 from proxy_edge.edge import Bundle
 from proxy_edge.policy_file import PolicyDocument, PolicyFileErrors, load_policy_file
-from proxy_edge.steps.lease import Injection
+from proxy_edge.steps.lease import Injection, StaticLeases, injection
 
 _log = logging.getLogger("exeat.edge.policy")
+
+
+Confirm = Callable[[float], None]
+"""Told whenever a source is heard, with the age in seconds of what it said."""
 
 
 class PolicySource(Protocol):
     """Delivers bundles to `apply` and faults to `fault`, in order, until stopped."""
 
-    def first(self) -> Bundle:
-        """The bundle to start with. Raises ConfigurationError when there is none."""
+    @property
+    def link(self) -> str:
+        """How it stands: `file`, or `connected` and `away` for one that comes over a link."""
+        ...
+
+    def first(self) -> Bundle | None:
+        """The bundle to start with, None when `follow` will bring it. Raises ConfigurationError."""
         ...
 
     async def follow(
-        self,
-        apply: Callable[[Bundle], None],
-        fault: Callable[[str], None],
-        confirm: Callable[[], None],
+        self, apply: Callable[[Bundle], None], fault: Callable[[str], None], confirm: Confirm
     ) -> None:
-        """Runs until cancelled; calls `apply` for every later bundle, `confirm` whenever it hears its source."""
+        """Runs until cancelled; calls `apply` for every later bundle, `confirm` whenever it hears its source.
+
+        fault: what is wrong with what the source said last, empty when nothing is any more.
+        """
         ...
 
 
@@ -77,23 +86,25 @@ class FilePolicySource:
         self._seen: tuple[tuple[int, int, int] | None, ...] = ()
         self._watched: tuple[Path, ...] = (path.absolute(),)
 
+    @property
+    def link(self) -> str:
+        """A file needs none."""
+        return "file"
+
     def first(self) -> Bundle:
         """Loads the file; raises PolicyFileErrors with every problem found."""
         self._seen = self._signature()
         return self._bundle(self._load())
 
     async def follow(
-        self,
-        apply: Callable[[Bundle], None],
-        fault: Callable[[str], None],
-        confirm: Callable[[], None],
+        self, apply: Callable[[Bundle], None], fault: Callable[[str], None], confirm: Confirm
     ) -> None:
         """Watches until cancelled. A file that is there is a source that is there, even a faulty one."""
         while True:
             await asyncio.sleep(self._interval)
             self._look(apply, fault)
             if _stamp(self._path.absolute()) is not None:
-                confirm()
+                confirm(0.0)
 
     def _look(self, apply: Callable[[Bundle], None], fault: Callable[[str], None]) -> None:
         """Loads what changed since it was last looked at, and recompiles when a credential expired."""
@@ -174,11 +185,16 @@ class FilePolicySource:
         )
         for broken in policy.broken:
             _log.error("proxy cannot be compiled", extra={"proxy": broken.id, "reason": broken.reason})
-        leases = {
+        senders = {
             one.id: self._injection(one)
             for one in document.credentials
             if one.type == "target" and one.id in live
         }
+        leases = StaticLeases(
+            (proxy.lease_key, senders[proxy.target_credential_id])
+            for proxy in policy.proxies.values()
+            if isinstance(proxy, CompiledProxy) and proxy.target_credential_id in senders
+        )
         self._document, self._revision = document, revision
         self._newest, self._overlapping = newest, overlaps
         self._expiry = min(ends, default=float("inf"))
@@ -186,7 +202,7 @@ class FilePolicySource:
 
     def _injection(self, credential: Credential) -> Injection:
         try:
-            return injection(credential)
+            return injection(credential.secret)
         except ConfigurationError as error:
             place = f"credentials[{credential.id}].credentialSecret"
             raise ConfigurationError(error.message, field=place, file=str(self._path), line=1) from None
@@ -231,17 +247,6 @@ def accepted(credential: Credential, pepper: Secret) -> Accepted:
         digest = keyed_digest(secret.token.reveal(), pepper)
         return Accepted(credential.id, "bearer", (digest,), prefix=secret.prefix)
     raise ConfigurationError("has no secret to verify a caller with", field=credential.id)
-
-
-def injection(credential: Credential) -> Injection:
-    """What a target credential puts on a request."""
-    secret = credential.secret
-    if isinstance(secret, ApiKeySecret):
-        make = Injection.in_query if secret.location == "query" else Injection.in_header
-        return make(secret.name, secret.prefix, secret.key)
-    if isinstance(secret, BearerSecret):
-        return Injection.in_header("Authorization", secret.prefix, secret.token)
-    return Injection.nothing()
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

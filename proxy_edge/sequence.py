@@ -10,7 +10,14 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from models.errors import LimitExceeded, PolicyUnavailable, RecordBlocked, Refusal, RingFull
+from models.errors import (
+    CredentialUnavailable,
+    LimitExceeded,
+    PolicyUnavailable,
+    RecordBlocked,
+    Refusal,
+    RingFull,
+)
 from models.request import CanonicalRequest
 from proxy_edge.permits import Exhausted, Wait
 from proxy_edge.relay import CONNECT, FINISH, SAFE_METHODS, WAIT, Next, finish, receive, relay, respond
@@ -19,7 +26,7 @@ from proxy_edge.steps.authenticate import authenticate
 from proxy_edge.steps.canonicalise import canonicalise
 from proxy_edge.steps.find import find
 from proxy_edge.steps.forward import forwarded_fields, request_head
-from proxy_edge.steps.lease import lease
+from proxy_edge.steps.lease import LeaseWait, lease
 from proxy_edge.steps.limits import take
 from proxy_edge.steps.state import check_state
 
@@ -30,6 +37,8 @@ __all__ = ["END", "SEQUENCE", "WAIT"]
 
 _PERMIT_SECONDS = 15.0
 """Longer than any permit source lets a caller wait; it answers with LimiterUnavailable before."""
+_LEASE_SECONDS = 8.0
+"""Longer than any lease table lets a caller wait; it answers with CredentialUnavailable before."""
 
 
 def _judge_head(x: Exchange) -> Next:
@@ -100,12 +109,36 @@ def _take_permits(x: Exchange) -> bool | None:
     return None
 
 
-def _lease(x: Exchange) -> None:
-    x.injection = lease(x.edge.leases, x.proxy.target_credential_id)
+def _lease(x: Exchange) -> Next:
+    waiting = x.leasing
+    if waiting is not None:
+        return _leased(x, waiting)
+    found = lease(x.edge.leases, x.proxy)
+    if type(found) is LeaseWait:
+        x.leasing = found
+        x.client.deadline = x.edge.now + _LEASE_SECONDS
+        found.on_ready(x.advance)
+        return WAIT
+    x.injection = found  # type: ignore[assignment]  # the exact type check above does not narrow for mypy
     if x.message.expects and not x.message.complete and not x.message.chunks:
         x.client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         x.message.expects = False
     x.times.append(perf_counter_ns())
+    return None
+
+
+def _leased(x: Exchange, waiting: LeaseWait) -> Next:
+    """Goes on once it is decided whether the lease comes. Raises CredentialUnavailable when it will not."""
+    if waiting.refusal is None and not waiting.ready:
+        return WAIT
+    x.leasing = None
+    if x.edge.policy is not x.policy:
+        return _start_over(x)
+    if waiting.refusal is not None:
+        raise waiting.refusal
+    if x.edge.leases.get(x.proxy.lease_key) is None:
+        raise CredentialUnavailable("the lease was gone as it came")
+    return _lease(x)
 
 
 def _connect(x: Exchange) -> Next:
@@ -123,7 +156,12 @@ def _connect(x: Exchange) -> Next:
             x.client.deadline = x.edge.now + 2 * x.edge.settings.connect_seconds
             lane.request(x, limit=x.proxy.target.connections)
             return WAIT
-    if x.edge.policy is not x.policy and not x.sent:
+    edge = x.edge
+    if (
+        edge.policy is not x.policy
+        # What was waited for took its time, and no lease is used after its own.
+        or (x.dialling and edge.leases.get(x.proxy.lease_key) is not x.injection)
+    ) and not x.sent:
         return _start_over(x)
     return None
 

@@ -90,11 +90,21 @@ class EdgeSettings(BaseSettings):
     home: Path = Field(
         Path(".exeat"), description="directory of all state: rings, records, counters, logs, pid files"
     )
-    policy: Path | None = Field(None, description="policy file (YAML) that an edge alone serves")
+    policy: Path | None = Field(
+        None, description="policy file (YAML) that an edge alone serves; unset: policy comes over the link"
+    )
     region: str | None = Field(
         None,
         pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
-        description="the region this edge serves; a policy file for another one is refused",
+        description="the region this edge serves; needed without a policy file, and a file for another is refused",
+    )
+    ray_address: str | None = Field(
+        None, description="host:port of the region's Ray cluster, for the link; needed without a policy file"
+    )
+    ray_token_file: Path | None = Field(None, description="file with the token of the Ray cluster")
+    ray_epoch_file: Path | None = Field(
+        None,
+        description="file that changes when the Ray cluster is a new one; the link then leaves and comes back",
     )
     host: str = Field("127.0.0.1", min_length=1, max_length=255, description="address to listen on")
     port_base: Annotated[Port, Field(ge=1, le=65534)] = Field(
@@ -217,6 +227,20 @@ class EdgeSettings(BaseSettings):
                 name = ".".join(str(part) for part in first["loc"])
                 message = first["msg"].removeprefix("Value error, ")
             raise ConfigurationError(message, field=variable(name)) from None
+
+    def check_mode(self) -> None:
+        """Raises ConfigurationError when neither a policy file nor all that a link needs is given."""
+        if self.policy is not None:
+            return
+        if self.region is None:
+            raise ConfigurationError(
+                "give the region to serve with --region, or a policy file with --policy",
+                field=variable("region"),
+            )
+        if self.ray_address is None:
+            raise ConfigurationError(
+                "is needed to take the policy from the region's cluster", field=variable("ray_address")
+            )
 
     def check_files(self) -> None:
         """Raises ConfigurationError when a file that a setting names is not there."""

@@ -25,9 +25,17 @@ _log = logging.getLogger("exeat.edge.stats")
 ABORTED: Final = "client-aborted"
 CUT_OFF: Final = "answer-cut-off"
 _CODES = (GRANTED, ABORTED, CUT_OFF, Refusal.code, *(kind.code for kind in refusals()))
-_COUNTERS = ("bytes_in", "bytes_out", "masks", "records_lost", "unauthenticated")
+_COUNTERS = ("bytes_in", "bytes_out", "masks", "records_lost", "unauthenticated", "lease_failures")
 _FIRST = len(_CODES)
-_GAUGES = ("connections", "record_depth", "policy_revision", "loop_lag_us", "broken_proxies")
+_GAUGES = (
+    "connections",
+    "record_depth",
+    "policy_revision",
+    "loop_lag_us",
+    "broken_proxies",
+    "policy_age_seconds",
+    "leases",
+)
 _BUCKETS = 26
 """Powers of two of a microsecond: up to 33 s, the last one unbounded."""
 _COLUMNS = len(_CODES) + len(_COUNTERS) + len(_GAUGES) + _BUCKETS + 1
@@ -89,6 +97,10 @@ class Stats:
     def record_lost(self) -> None:
         """A record was dropped, as the proxy's record policy allows."""
         self._row[self._counter["records_lost"]] += 1
+
+    def lease_failed(self, count: int) -> None:
+        """So many more times a lease could not be had."""
+        self._row[self._counter["lease_failures"]] += count
 
     def refused_before_authentication(self, address: str, code: str) -> None:
         """Counts a refusal per address and logs a sample; it never blocks and never grows without bound."""
@@ -165,9 +177,12 @@ _HELP = {
     "masks": "Occurrences of an injected secret masked in answers",
     "records_lost": "Records dropped because the ring was full",
     "unauthenticated": "Refusals before authentication",
+    "lease_failures": "Times a lease of a target credential could not be had",
     "connections": "Connections of callers",
     "record_depth": "Records not acknowledged by their sink",
     "policy_revision": "Revision of the policy in force",
     "loop_lag_us": "How late the worker's ticker last ran, in microseconds",
     "broken_proxies": "Proxies that could not be compiled",
+    "policy_age_seconds": "Seconds since the policy's source vouched for it",
+    "leases": "Leases of target credentials held",
 }

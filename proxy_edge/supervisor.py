@@ -1,4 +1,4 @@
-"""The supervisor: holds the listening socket, forks workers and keeper, replaces those that die, stops them all.
+"""The supervisor: holds the listening socket, starts workers, keeper and link, replaces those that die, stops all.
 
 It imports everything before it forks and runs no event loop and no thread, so that a fork is safe and a
 worker is back in about 100 ms. It must never handle traffic, read the policy or hold a secret.
@@ -18,11 +18,22 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from proxy_edge import home, listener, logs, process
-from proxy_edge.fork import EXIT_CONFIGURATION, Child, Keeper, Worker, fork_keeper, fork_worker, say
+from proxy_edge.fork import (
+    EXIT_CONFIGURATION,
+    Child,
+    Keeper,
+    Program,
+    Worker,
+    fork_keeper,
+    fork_worker,
+    say,
+    start_program,
+)
 from proxy_edge.settings import EdgeSettings
 
 STOP_MARGIN_SECONDS = 5.0
 YOUNG_STOP_SECONDS = 2.0
+LINK_STOP_SECONDS = 3.0
 SHORT_LIFE_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
@@ -43,7 +54,7 @@ def pause_before_restart(lifetime: float, short_lives: int) -> float:
 
 
 class _Slot:
-    """The place of one worker, or of the keeper: the process in it, or the moment the next one starts."""
+    """The place of one worker, of the keeper or of the link: the process in it, or the moment the next one starts."""
 
     __slots__ = ("child", "due", "index", "kind", "proven", "short_lives")
 
@@ -63,8 +74,9 @@ class _Slot:
 class Supervisor:
     """Runs `settings.workers` processes of `worker` on one inherited socket, until SIGTERM or SIGINT.
 
-    Beside them one of `keeper`, which takes their records to the sink: it starts with the first worker and
-    ends after the last.
+    Beside them one of `keeper`, which takes their records to the sink, and one of `link`, if there is one, which
+    brings them their policy: both start with the first worker and end after the last. Nothing waits for the link:
+    what it cannot do now, it may be able to do later.
     """
 
     def __init__(
@@ -73,11 +85,12 @@ class Supervisor:
         worker: Worker,
         keeper: Keeper,
         *,
+        link: Program | None = None,
         announce: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         stop_margin: float = STOP_MARGIN_SECONDS,
     ) -> None:
-        """worker, keeper: called in a forked child each. announce: told once, when all have been ready. clock: monotonic seconds."""
+        """worker, keeper: called in a forked child each. link: a program of its own. announce: told once, when all have been ready. clock: monotonic seconds."""
         self._settings = settings
         self._worker, self._keep = worker, keeper
         self._announce = announce or _print_line
@@ -85,6 +98,8 @@ class Supervisor:
         self._stop_margin = stop_margin
         self._slots = [_Slot("worker", index) for index in range(settings.workers)]
         self._keeper = _Slot("keeper")
+        self._link = _Slot("link")
+        self._link_program = link
         self._announced = False
         self._wake = self._wake_write = -1
         self._stop_signals = 0
@@ -130,7 +145,7 @@ class Supervisor:
             for slot, status in self._ended():
                 if failure := self._bury(slot, status):
                     return failure
-            if not self._announced and all(slot.proven for slot in self._all):
+            if not self._announced and all(slot.proven for slot in (*self._slots, self._keeper)):
                 self._announced = True
                 count = len(self._slots)
                 url = listener.url(self._settings, sock)
@@ -141,7 +156,9 @@ class Supervisor:
         pipes = [pipe for other in self._all if other.child for pipe in other.child.pipes]
         inherited, now = [self._wake, self._wake_write, *pipes], self._clock()
         try:
-            if slot is self._keeper:
+            if slot is self._link and self._link_program is not None:
+                slot.child = start_program(self._link_program, now=now)
+            elif slot is self._keeper:
                 if sock.fileno() >= 0:  # it would keep the port taken
                     inherited.append(sock.fileno())
                 slot.child = fork_keeper(self._keep, self._settings, now=now, inherited=inherited)
@@ -158,12 +175,12 @@ class Supervisor:
 
     @property
     def _all(self) -> list[_Slot]:
-        return [*self._slots, self._keeper]
+        return [*self._slots, self._keeper, *([] if self._link_program is None else [self._link])]
 
     def _startable(self) -> list[_Slot]:
-        """Free places. At first worker 0's and the keeper's: what keeps workers from starting is said once then."""
-        slots = self._slots if self._announced or self._slots[0].ready else self._slots[:1]
-        return [slot for slot in (*slots, self._keeper) if slot.child is None]
+        """Free places. At first not those of workers 1 and up: what keeps workers from starting is said once then."""
+        late = () if self._announced or self._slots[0].ready else self._slots[1:]
+        return [slot for slot in self._all if slot.child is None and slot not in late]
 
     def _ended(self) -> Iterator[tuple[_Slot, int]]:
         """Takes note of what children said; yields those that ended, with their exit status, vacated."""
@@ -191,9 +208,10 @@ class Supervisor:
     def _bury(self, slot: _Slot, status: int) -> int:
         """Whether the end of a worker or the keeper ends the supervisor: its exit status then, else 0.
 
-        Only before all were ready once. Later, whatever keeps one from coming back, the others serve on.
+        Only before all were ready once. Later, whatever keeps one from coming back, the others serve on. The link's
+        end never does.
         """
-        if self._announced:
+        if self._announced or slot is self._link:
             return 0
         if status == EXIT_CONFIGURATION:
             return EXIT_CONFIGURATION
@@ -240,7 +258,19 @@ class Supervisor:
             self._wait(0.1)
             for _ in self._ended():
                 pass
-        return self._stop_keeper() and not killed
+        self._send(signal.SIGTERM, [self._link])
+        kept = self._stop_keeper()
+        self._stop_link(self._clock() + LINK_STOP_SECONDS)
+        return kept and not killed
+
+    def _stop_link(self, deadline: float) -> None:
+        """Waits for the link, which was told to end; kills it at `deadline`. It holds nothing that could be lost."""
+        while self._link.child is not None:
+            if self._clock() >= deadline:
+                self._send(signal.SIGKILL, [self._link])
+            self._wait(0.1)
+            for _ in self._ended():
+                pass
 
     def _stop_keeper(self) -> bool:
         """SIGTERM to the keeper, which then delivers what is left; whether it need not be killed."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
+import signal
 import socket
 import ssl
 from collections.abc import Callable
@@ -25,7 +27,8 @@ from models.secret import Secret
 from proxy_edge import edge_name
 from proxy_edge.dialler import Dialler
 from proxy_edge.door import Door
-from proxy_edge.edge import Edge
+from proxy_edge.edge import Bundle, Edge
+from proxy_edge.link_mode import LinkMode
 from proxy_edge.permits import SharedPermits
 from proxy_edge.policy_source import FilePolicySource, PolicySource
 from proxy_edge.records.keeper import ring_directory
@@ -39,6 +42,8 @@ from proxy_edge.upstream.pool import Pool
 TICK_SECONDS = 0.1
 _PEPPER_BYTES = 32
 _TLS_GOODBYE_SECONDS = 2.0
+
+_log = logging.getLogger("exeat.edge.worker")
 
 
 class EdgeLoop(uvloop.Loop):
@@ -71,19 +76,13 @@ class _EdgeLoopPolicy(asyncio.DefaultEventLoopPolicy):
 def run_worker(settings: EdgeSettings, index: int, sock: socket.socket, ready: Callable[[], None]) -> None:
     """Serves on `sock` until SIGTERM has drained it. `ready` is called once connections are accepted.
 
-    index: 0 to workers - 1. Raises ConfigurationError when the policy cannot be used at the first start.
+    index: 0 to workers - 1. Without a policy of an earlier life it waits for one, as long as it takes, while
+    callers wait in the socket's queue. Raises ConfigurationError when it cannot start because of what an operator
+    wrote.
     """
-    if settings.policy is None:
-        raise ConfigurationError("is required: this edge takes its policy from a file", field="EXEAT_POLICY")
     clock = SystemClock()
-    source = FilePolicySource(
-        settings.policy,
-        environment(),
-        clock,
-        settings.policy_poll_seconds,
-        Secret(os.urandom(_PEPPER_BYTES)),
-        region=settings.region,
-    )
+    mode = LinkMode(settings, index, clock) if settings.policy is None else None
+    source = _file_source(settings, clock) if mode is None else mode.source
     tls = server_context(settings)
     bundle = source.first()  # before anything is opened: an unusable file must not leave traces
     asyncio.set_event_loop_policy(_EdgeLoopPolicy())
@@ -102,13 +101,18 @@ def run_worker(settings: EdgeSettings, index: int, sock: socket.socket, ready: C
 
     async def start(app: Sanic[Any, Any]) -> None:
         cast("EdgeLoop", asyncio.get_running_loop()).handshake_seconds = settings.first_byte_seconds
-        edge = await _assemble(settings, index, sock, clock)
-        edge.apply(bundle)
+        dialler = _dialler(settings, sock)
+        edge = await _assemble(settings, index, dialler, clock, link=lambda: source.link)
+        if mode is not None:
+            mode.carry_commands(dialler, edge.forwarding.via_line)
         app.ctx.edge = edge
-        app.ctx.tasks = [
-            spawn("tick", _tick(edge)),
-            spawn("policy", _follow(source, edge)),
-        ]
+        policy = _PolicyInForce(edge)
+        if bundle is not None:
+            policy.apply(bundle)
+        app.ctx.tasks = [spawn("tick", _tick(edge)), policy.follow(source)]
+        if bundle is None:
+            _log.info("waiting for a policy")
+            await policy.there.wait()
         gc.collect()
         gc.set_threshold(50_000, 50, 100)  # exchanges form no cycles: the collector has little to do
         gc.freeze()  # what exists now lives as long as the worker: collections need not look at it
@@ -168,11 +172,29 @@ def server_context(settings: EdgeSettings) -> ssl.SSLContext | None:
     return context
 
 
-async def _assemble(settings: EdgeSettings, index: int, sock: socket.socket, clock: SystemClock) -> Edge:
-    loop = asyncio.get_running_loop()
+def _file_source(settings: EdgeSettings, clock: SystemClock) -> PolicySource:
+    assert settings.policy is not None
+    return FilePolicySource(
+        settings.policy,
+        environment(),
+        clock,
+        settings.policy_poll_seconds,
+        Secret(os.urandom(_PEPPER_BYTES)),
+        region=settings.region,
+    )
+
+
+def _dialler(settings: EdgeSettings, sock: socket.socket) -> Dialler:
     address, port = sock.getsockname()[:2]
     egress = EgressPolicy(EgressAllow.parse(settings.egress_allow), [(address, port)])
-    dialler = Dialler(egress, clock=loop.time, connect_timeout=settings.connect_seconds)
+    now = asyncio.get_running_loop().time
+    return Dialler(egress, clock=now, connect_timeout=settings.connect_seconds)
+
+
+async def _assemble(
+    settings: EdgeSettings, index: int, dialler: Dialler, clock: SystemClock, *, link: Callable[[], str]
+) -> Edge:
+    loop = asyncio.get_running_loop()
     run = settings.home / "run"
     ring = make_ring(ring_directory(settings.home), index, slots=settings.record_slots)
     return Edge(
@@ -185,6 +207,7 @@ async def _assemble(settings: EdgeSettings, index: int, sock: socket.socket, clo
         stats=Stats(run / "stats.mmap", index, settings.workers, loop.time),
         via_name=edge_name.load(run / "edge.name").encode(),
         region=settings.region or "",
+        link=link,
     )
 
 
@@ -194,11 +217,27 @@ async def _tick(edge: Edge) -> None:
         edge.tick(TICK_SECONDS)
 
 
-async def _follow(source: PolicySource, edge: Edge) -> None:
-    def fault(text: str) -> None:
-        edge.source_fault = text
+class _PolicyInForce:
+    """Hands on to the edge what its source says. there: set with the first policy."""
 
-    await source.follow(edge.apply, fault, edge.confirm)
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        self.there = asyncio.Event()
+
+    def apply(self, bundle: Bundle) -> None:
+        self._edge.apply(bundle)
+        self.there.set()
+
+    def follow(self, source: PolicySource) -> asyncio.Task[None]:
+        """Follows until cancelled. An edge that can hear nothing any more ends: its successor will."""
+        task: asyncio.Task[None] = spawn("policy", source.follow(self.apply, self._fault, self._edge.confirm))
+        task.add_done_callback(
+            lambda task: None if task.cancelled() else os.kill(os.getpid(), signal.SIGTERM)
+        )
+        return task
+
+    def _fault(self, text: str) -> None:
+        self._edge.source_fault = text
 
 
 async def _drain(edge: Edge) -> None:

@@ -1,18 +1,24 @@
 """Step 8, first half: the target credential as a live lease, and what of it goes into a request.
 
 An `Injection` is where plaintext exists in the worker; it never shows in a repr, log, record or error, and
-is bound to one credential version. Leases come from a `LeaseTable` that the policy source fills.
+is bound to one credential version. Leases come from a `LeaseTable` that the policy source keeps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from typing import Final, Protocol
 from urllib.parse import quote
 
 from models.errors import CredentialUnavailable
+from models.policy import CompiledProxy, LeaseKey
 from models.request import decode_component
+from models.resources import ApiKeySecret, BearerSecret
+from models.resources.secrets import SecretBody
 from models.secret import Secret
 from proxy_edge.scrub.forms import Forms
+
+NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
 
 class Injection:
@@ -63,21 +69,97 @@ class Injection:
         raise TypeError("an Injection is never pickled")
 
 
+def injection(secret: SecretBody | None) -> Injection:
+    """What a target credential with this secret puts on a request. Raises ConfigurationError for what it cannot be."""
+    if isinstance(secret, ApiKeySecret):
+        make = Injection.in_query if secret.location == "query" else Injection.in_header
+        return make(secret.name, secret.prefix, secret.key)
+    if isinstance(secret, BearerSecret):
+        return Injection.in_header("Authorization", secret.prefix, secret.token)
+    return Injection.nothing()
+
+
 def prefixed(prefix: str, secret: Secret) -> bytes:
     """`Bearer` and `x` give `Bearer x`; an empty prefix gives the bare value."""
     return prefix.encode() + b" " + secret.reveal() if prefix else secret.reveal()
 
 
-LeaseTable = Mapping[str, Injection]
-"""Live leases by credential id."""
+class LeaseWait:
+    """A lease that comes later: `ready` once it is there, `refusal` when none will come; then it calls back, once.
+
+    Whoever made it keeps the deadline.
+    """
+
+    __slots__ = ("_callback", "ready", "refusal")
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.refusal: CredentialUnavailable | None = None
+        self._callback: Callable[[], object] | None = None
+
+    def on_ready(self, callback: Callable[[], object]) -> None:
+        """Has `callback` called, without arguments, when it is decided; never from inside this call."""
+        self._callback = callback
+
+    def abandon(self) -> None:
+        """Nobody waits any more; the callback will not be called."""
+        self._callback = None
+
+    def resolve(self, refusal: CredentialUnavailable | None = None) -> None:
+        """For the table: the lease is there, or will not be."""
+        self.ready, self.refusal = refusal is None, refusal
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
 
 
-def lease(leases: LeaseTable, credential_id: str) -> Injection:
-    """The live lease of a target credential. Raises CredentialUnavailable when there is none."""
-    injection = leases.get(credential_id)
-    if injection is None:
-        raise CredentialUnavailable(credential_id)
-    return injection
+class LeaseTable(Protocol):
+    """Where live leases are found. failures: how many times one could not be had."""
+
+    @property
+    def failures(self) -> int:
+        """Counts up."""
+        ...
+
+    def __len__(self) -> int:
+        """How many leases are held."""
+        ...
+
+    def get(self, key: LeaseKey, /) -> Injection | None:
+        """The lease if it is live; from memory, for the hot path."""
+        ...
+
+    def want(self, key: LeaseKey, /) -> LeaseWait:
+        """Asks for one that is not there. Raises CredentialUnavailable when there will be none."""
+        ...
+
+    def query_names(self, key: LeaseKey, /) -> frozenset[bytes]:
+        """The query parameters that this credential sets, decoded; known without a lease."""
+        ...
+
+
+class StaticLeases(dict[LeaseKey, Injection]):
+    """Leases that are all there from the beginning: a policy file's. A plain dictionary on the hot path."""
+
+    __slots__ = ()
+    failures = 0
+
+    def want(self, key: LeaseKey, /) -> LeaseWait:
+        """What is not there will not come."""
+        raise CredentialUnavailable(key[0])
+
+    def query_names(self, key: LeaseKey, /) -> frozenset[bytes]:
+        """None of a lease that is not there: such a request is never sent."""
+        held = self.get(key)
+        return NO_NAMES if held is None else held.query_names
+
+    def __repr__(self) -> str:
+        return f"StaticLeases({len(self)})"
+
+
+def lease(leases: LeaseTable, proxy: CompiledProxy) -> Injection | LeaseWait:
+    """The live lease that `proxy` sends with, or the wait for it. Raises CredentialUnavailable when there is none."""
+    return leases.get(proxy.lease_key) or leases.want(proxy.lease_key)
 
 
 def without_injected(query: bytes, injection: Injection) -> bytes:

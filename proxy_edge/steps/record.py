@@ -13,6 +13,7 @@ from models.errors import GRANTED
 from models.record import Closing, Opening
 from models.request import decode_component
 from proxy_edge.stats import ABORTED, CUT_OFF
+from proxy_edge.steps.lease import NO_NAMES
 
 if TYPE_CHECKING:
     from proxy_edge.exchange import Exchange
@@ -28,7 +29,6 @@ _SECRET_NAME: Final = re.compile(
     rb"|(?:^|[^a-z])(?:auth|sign?|key)(?:$|[^a-z])|(?:api|access|private|session)key)|[a-z]Key(?![a-z])"
 )
 _WITHHELD: Final = b"***"
-_NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
 
 def opening(x: Exchange) -> Opening:
@@ -38,8 +38,7 @@ def opening(x: Exchange) -> Opening:
     agent = block.agent
     if agent and b"user-agent" in proxy.callers.strip_headers:
         agent = _WITHHELD  # it is where this proxy's callers show their credential
-    lease = x.edge.leases.get(proxy.target_credential_id) if query else None
-    injected = lease.query_names if lease is not None else _NO_NAMES
+    injected = x.edge.leases.query_names(proxy.lease_key) if query else NO_NAMES
     return Opening(
         x.request_id,
         proxy.client_id,
@@ -68,7 +67,7 @@ def closing(x: Exchange, status: int, code: str) -> Closing:
     return Closing(status, code, tuple(x.times), upstream, x.bytes_in, x.bytes_out, x.masks)
 
 
-def withheld(query: bytes, also: frozenset[bytes] = frozenset()) -> bytes:
+def withheld(query: bytes, also: frozenset[bytes] = NO_NAMES) -> bytes:
     """The query with the values of parameters that are secret by their name replaced by `***`.
 
     Names are read percent-decoded; too many withheld is better than one too few. also: names that the target's

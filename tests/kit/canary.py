@@ -28,7 +28,7 @@ class Canaries:
 
     def __init__(self) -> None:
         tag = os.urandom(8).hex()
-        self.odd_core = f'cnrY+"{tag[:8]}/<&\'=~\\%?:@{tag[8:]}'
+        self.odd_core = f"cnrY+\"{tag[:8]}/<&'=~\\%?:@{tag[8:]}"
         self.plain_core = f"cnryZ-{tag}_w"
         self._number = 0
 

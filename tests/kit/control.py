@@ -15,6 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -65,7 +66,7 @@ class ControlHome:
         self.root, self.home = root, Home(root)
         self.regions = tuple(regions)
         enrol.make_keys(self.home, self.regions)
-        bootstrap(self.home, {region: "http://127.0.0.1:1" for region in self.regions})
+        bootstrap(self.home, dict.fromkeys(self.regions, "http://127.0.0.1:1"))
 
     def copy(self, root: Path) -> ControlHome:
         """The same home once more. Nothing may run in this one."""
@@ -88,7 +89,8 @@ class ControlHome:
 
     def read(self) -> Found:
         """Everything that the store holds now, whoever has it open besides."""
-        return asyncio.run(self._read())
+        with ThreadPoolExecutor(1) as thread:  # the caller may be in an event loop
+            return thread.submit(asyncio.run, self._read()).result()
 
     async def _read(self) -> Found:
         store = await open_store(self.home.control_store, LAYOUT)

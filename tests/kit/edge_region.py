@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -99,6 +100,8 @@ class EdgeRegion:
             yield self
         finally:
             await self._core.close()
+            # Outside the test's folder, because socket paths are short.
+            shutil.rmtree(link_socket(self.edge_root.absolute(), os.getuid()).parent, ignore_errors=True)
 
     @asynccontextmanager
     async def attended(self) -> AsyncIterator[LinkServer]:

@@ -29,6 +29,8 @@ REGIONS = ("us-east-1", "eu-west-1")
 FIRST_PORT, LAST_PORT, BLOCK = 11_000, 19_900, 20
 """Where homes get their ports, a block each: below those that Ray heads and outgoing connections get."""
 START_SECONDS, STOP_SECONDS = 100.0, 90.0
+WATCH = "import subprocess, sys; sys.stdin.read() or subprocess.run(sys.argv[1:])"
+"""Stops an installation whose tests were killed: reads until its parent says a word, or has gone without one."""
 
 T = TypeVar("T")
 
@@ -112,17 +114,25 @@ class RunningHome:
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith("EXEAT_")
         } | {
+            "PYTHONPATH": str(ROOT),
             "EXEAT_EGRESS_ALLOW": "127.0.0.0/8",
             "EXEAT_START_SECONDS": f"{START_SECONDS - 5:g}",  # the machine of tests is a busy one
             **(environment or {}),
         }
         self._api: Api | None = None
         self._seen: set[tuple[int, int]] = set()
+        self._watch: subprocess.Popen[bytes] | None = None
 
     # Starting and stopping.
 
     def start(self) -> Self:
         """Returns once everything is ready."""
+        self._watch = self._watch or subprocess.Popen(
+            [sys.executable, "-c", WATCH, *self._command("down")],
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         base = ("--port-base", str(self._ports.base), "--workers", str(self.workers))
         done = self.run("up", "--detach", *base, "--regions", ",".join(self.regions), seconds=START_SECONDS)
         self._note_sessions()
@@ -140,6 +150,9 @@ class RunningHome:
                 _send(process.pid, signal.SIGCONT)
         done = self.run("down", seconds=STOP_SECONDS)
         self._note_sessions()
+        if self._watch is not None:
+            self._watch.communicate(b"done", 30)
+            self._watch = None
         left = self.processes()
         for process in left:  # nothing of a failed test may disturb the next one
             _send(process.pid, signal.SIGKILL)
@@ -154,16 +167,19 @@ class RunningHome:
             self._ports.close()
 
     def run(self, command: str, *arguments: str, seconds: float = 30.0) -> subprocess.CompletedProcess[str]:
-        """One `exeat` command on this home."""
+        """One `exeat` command on this home, for example `up` or `token reset`."""
         return subprocess.run(
-            [sys.executable, "-P", "-m", "scripts.cli", command, "--home", str(self.root), *arguments],
-            env=self._environment | {"PYTHONPATH": str(ROOT)},
+            [*self._command(command), *arguments],
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=seconds + 20.0,
             check=False,
         )
+
+    def _command(self, command: str) -> list[str]:
+        return [sys.executable, "-P", "-m", "scripts.cli", *command.split(), "--home", str(self.root)]
 
     # The API.
 
@@ -263,7 +279,8 @@ class RunningHome:
         mark = str(self.root).encode()
         of_sessions = {process for one in self._seen for process in sessions.remaining(*one)}
         named = {process for process in sessions.everything() if _is_told(process.pid, mark)}
-        return sorted((of_sessions | named) - {sessions.look(os.getpid())})
+        ours = {os.getpid(), 0 if self._watch is None else self._watch.pid}
+        return sorted(process for process in of_sessions | named if process.pid not in ours)
 
     def _note_sessions(self) -> None:
         found = state.read(self.root)

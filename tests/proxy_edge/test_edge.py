@@ -8,7 +8,10 @@ from pathlib import Path
 import orjson
 import pytest
 
+from models.clock import SystemClock
 from proxy_edge.client import NEVER
+from proxy_edge.edge import Bundle
+from proxy_edge.steps.lease import StaticLeases
 from tests.kit.edge import policy
 from tests.kit.memory import MemoryEdge, bundle
 
@@ -47,12 +50,14 @@ def ready(memory: MemoryEdge) -> tuple[int, dict[str, object]]:
 def test_ready_tells_what_is_enforced(memory: MemoryEdge, tmp_path: Path) -> None:
     """Revision, age, link, spool depth, broken proxies and the policy's fault; a new bundle clears the fault."""
     edge = memory.edge
-    assert ready(memory) == (
+    status, body = ready(memory)
+    assert 0 <= body.pop("ageSeconds") < 60  # type: ignore[operator]  # a number
+    assert (status, body) == (
         200,
         {
             "ready": True,
             "revision": 1,
-            "ageSeconds": 0.0,
+            "staleAfterSeconds": 900.0,
             "link": "file",
             "spoolDepth": 0,
             "region": "local",
@@ -71,7 +76,7 @@ def test_ready_tells_what_is_enforced(memory: MemoryEdge, tmp_path: Path) -> Non
 def test_not_ready_before_a_policy_and_while_draining(tmp_path: Path, memory: MemoryEdge) -> None:
     """Without a policy, and once the edge stops, /ready is 503; /health stays 200."""
     edge = memory.edge
-    edge._confirmed_at = None
+    edge._vouched_ns = None
     status, body = ready(memory)
     assert (status, body["ready"], body["ageSeconds"]) == (503, False, None)
     edge.apply(bundle(tmp_path / "again", policy("http://target.test")))
@@ -79,6 +84,56 @@ def test_not_ready_before_a_policy_and_while_draining(tmp_path: Path, memory: Me
     edge.drain()
     assert ready(memory)[0] == 503
     assert edge.page(b"/health") == (200, b'{"status":"ok"}')
+
+
+class Clock(SystemClock):
+    """A boot clock that the test moves, in seconds."""
+
+    boot = 0.0
+
+    def boot_ns(self) -> int:
+        return int(self.boot * 1e9)
+
+
+def test_policy_is_as_old_as_its_source_says(memory: MemoryEdge) -> None:
+    """Age counts from when the source vouched for it, on the boot clock; over the bound nothing is served."""
+    edge = memory.edge
+    edge.clock = clock = Clock()
+    edge.confirm(890.0)
+    assert not edge.stale
+    clock.boot = 9.5
+    edge.tick(0.1)
+    assert (edge.stale, ready(memory)[1]["ageSeconds"]) == (False, 899.5)
+    assert 'exeat_policy_age_seconds{worker="0"} 899.0' in edge.stats.render().decode()
+    clock.boot = 10.5
+    edge.tick(0.1)
+    assert edge.stale
+    assert ready(memory)[0] == 503
+    edge.confirm(901.0)  # heard, but what was said is too old
+    assert edge.stale
+    edge.confirm(0.0)
+    assert not edge.stale
+    edge.apply(Bundle(edge.policy, edge.leases, age=1000.0))
+    assert edge.stale
+
+
+def test_leases_and_failures_are_metrics(memory: MemoryEdge) -> None:
+    """Held ones as they stand, failures as they add up, over any change of the table."""
+    edge = memory.edge
+    edge.tick(0.1)
+    assert 'exeat_leases{worker="0"} 1.0' in edge.stats.render().decode()
+
+    class Failing(StaticLeases):
+        failures = 3
+
+    edge.leases = Failing()
+    edge.tick(0.1)
+    edge.tick(0.1)
+    edge.leases = StaticLeases()
+    edge.tick(0.1)
+    text = edge.stats.render().decode()
+    assert "exeat_lease_failures_total 3.0" in text
+    assert 'exeat_leases{worker="0"} 0.0' in text
 
 
 @pytest.mark.parametrize("path", [b"/", b"/ready/", b"/Ready", b"/metrics", b"/api/ready", b"/healthz"])

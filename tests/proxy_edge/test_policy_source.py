@@ -18,6 +18,7 @@ from models.secret import Secret
 from proxy_edge.edge import Bundle
 from proxy_edge.policy_file import PolicyFileErrors
 from proxy_edge.policy_source import FilePolicySource
+from proxy_edge.steps.lease import StaticLeases
 from tests.kit.edge import CALLER_KEY, TARGET_TOKEN, policy
 
 ENVIRONMENT = {"TEST_CALLER_KEY": CALLER_KEY, "TEST_TARGET_TOKEN": TARGET_TOKEN}
@@ -234,6 +235,19 @@ def at(seconds: float) -> str:
     return datetime.fromtimestamp(START.timestamp() + seconds, UTC).isoformat()
 
 
+def held(bundle: Bundle) -> StaticLeases:
+    """A file's leases are all there from the beginning."""
+    assert isinstance(bundle.leases, StaticLeases)
+    return bundle.leases
+
+
+def test_leases_are_bound_to_credential_and_destination(watched: Watched) -> None:
+    """One for each proxy's credential at that proxy's target, and a file needs no link."""
+    assert set(held(watched.bundles[-1])) == {("sender", "http", "target.test", 80)}
+    assert watched.proxy.lease_key in held(watched.bundles[-1])
+    assert (watched.source.link, watched.bundles[-1].age) == ("file", 0.0)
+
+
 def test_expiry_of_credentials_takes_effect_by_itself(watched: Watched) -> None:
     """Each expiry is a revision of its own: the caller's empties its digests, the target's takes the lease away."""
     watched.write(caller={"credentialExpiresAt": at(10)}, sender={"credentialExpiresAt": at(20)})
@@ -243,7 +257,9 @@ def test_expiry_of_credentials_takes_effect_by_itself(watched: Watched) -> None:
         watched.clock.after = seconds
         watched.look()
         bundle = watched.bundles[-1]
-        states.append((bundle.policy.revision, accepts(watched, CALLER_KEY), set(bundle.leases)))
+        states.append(
+            (bundle.policy.revision, accepts(watched, CALLER_KEY), {key[0] for key in held(bundle)})
+        )
     assert states == [
         (2, True, {"sender"}),
         (2, True, {"sender"}),
@@ -282,8 +298,9 @@ def test_proxy_that_cannot_be_compiled_is_alone(watched: Watched, caplog: pytest
 
 async def test_follow_polls_until_cancelled(watched: Watched) -> None:
     """`follow` looks again and again, survives faults, and ends when cancelled."""
+    ages: list[float] = []
     following = asyncio.ensure_future(
-        watched.source.follow(watched.bundles.append, watched.faults.append, lambda: None)
+        watched.source.follow(watched.bundles.append, watched.faults.append, ages.append)
     )
 
     async def until(condition: Callable[[], object]) -> None:
@@ -295,6 +312,8 @@ async def test_follow_polls_until_cancelled(watched: Watched) -> None:
     await until(lambda: watched.faults)
     watched.write(proxyActive=False)
     await until(lambda: len(watched.bundles) == 2)
+    await until(lambda: ages)
+    assert set(ages) == {0.0}
     following.cancel()
     with pytest.raises(asyncio.CancelledError):
         await following

@@ -163,6 +163,30 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         settings.check_files()
 
 
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"policy": "p.yaml"}, None),
+        ({"policy": "p.yaml", "region": "us"}, None),
+        ({"region": "us", "ray_address": "127.0.0.1:6379"}, None),
+        ({}, "EXEAT_REGION"),
+        ({"ray_address": "127.0.0.1:6379"}, "EXEAT_REGION"),
+        ({"region": "us"}, "EXEAT_RAY_ADDRESS"),
+    ],
+)
+def test_mode_is_a_policy_file_or_a_region_with_its_cluster(
+    given: dict[str, str], missing: str | None
+) -> None:
+    """Without a file everything comes over the link, which must know where."""
+    settings = EdgeSettings.load(**given)
+    if missing is None:
+        settings.check_mode()
+        return
+    with pytest.raises(ConfigurationError) as caught:
+        settings.check_mode()
+    assert caught.value.field == missing
+
+
 def test_settings_cannot_be_altered() -> None:
     """What was checked stays what is used."""
     with pytest.raises(ValueError, match="frozen"):

@@ -29,6 +29,7 @@ from proxy_edge.supervisor import (
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).with_name("tiny_edge.py")
+LINK_COMMAND = f"{sys.executable}\0-c\0".encode()
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
@@ -43,7 +44,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 class Edge:
     """One supervised program in a session of its own."""
 
-    def __init__(self, home: Path, mode: str, keeper: str = "keep", **settings: str) -> None:
+    def __init__(self, home: Path, mode: str, keeper: str = "keep", link: str = "", **settings: str) -> None:
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
@@ -53,7 +54,7 @@ class Edge:
         }
         self.home = home
         self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), mode, keeper],
+            [sys.executable, str(PROGRAM), mode, keeper, link],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -109,6 +110,14 @@ class Edge:
                     return pid
         return 0
 
+    def link(self) -> int:
+        """The link's process id, 0 while there is none."""
+        for pid in self.members() - {self.process.pid}:
+            with contextlib.suppress(OSError):
+                if (Path("/proc") / str(pid) / "cmdline").read_bytes().startswith(LINK_COMMAND):
+                    return pid
+        return 0
+
     def finish(self) -> tuple[int, str]:
         """Exit status and everything it wrote to stderr."""
         _, errors = self.process.communicate(timeout=20.0)
@@ -124,8 +133,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Edge]]:
     """Starts edges, and leaves none behind."""
     edges: list[Edge] = []
 
-    def starter(mode: str = "serve", home: str = "home", keeper: str = "keep", **settings: str) -> Edge:
-        edges.append(Edge(tmp_path / home, mode, keeper, **{"drain_seconds": "2", **settings}))
+    def starter(
+        mode: str = "serve", home: str = "home", keeper: str = "keep", link: str = "", **settings: str
+    ) -> Edge:
+        edges.append(Edge(tmp_path / home, mode, keeper, link, **{"drain_seconds": "2", **settings}))
         return edges[-1]
 
     yield starter
@@ -267,10 +278,67 @@ def test_keeper_that_cannot_start_stops_everything(
     assert {line["worker"] for line in edge.log() if str(line["logger"]).endswith(".worker")} == {"keeper"}
 
 
-def test_workers_die_with_the_supervisor(start: Callable[..., Edge]) -> None:
-    """Kill -9 of the supervisor takes workers and keeper along, and the home is free again."""
-    edge = start(workers="2")
+def test_link_is_another_program(start: Callable[..., Edge]) -> None:
+    """It has its own environment and output and neither the port nor any other descriptor; it ends after the workers."""
+    edge = start(link="link", workers="2")
     edge.wait_ready()
+    wait_until(lambda: (edge.home / "logs" / "link.log").read_text() == "link here\n")
+    process = Path(f"/proc/{edge.link()}")
+    files = {file.name: str(file.readlink()) for file in (process / "fd").iterdir()}
+    log = str(edge.home / "logs" / "link.log")
+    assert files == {"0": "/dev/null", "1": log, "2": log}
+    assert (process / "environ").read_bytes() == b"TOLD=link\0"
+    assert stat.S_IMODE((edge.home / "logs" / "link.log").stat().st_mode) == 0o600
+    edge.process.terminate()
+    assert edge.finish()[0] == 0
+    ended = [str(line["message"]) for line in edge.log() if str(line["message"]).endswith(" ended")]
+    assert ended[:2] == ["worker ended", "worker ended"]
+    assert sorted(ended[2:]) == ["keeper ended", "link ended"]
+
+
+def test_killed_link_is_replaced(start: Callable[..., Edge]) -> None:
+    """Within 2 s; the workers are the same."""
+    edge = start(link="link")
+    edge.wait_ready()
+    wait_until(edge.link)
+    victim, worker = edge.link(), edge.ask()
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: edge.link() not in {0, victim}, 2.0)
+    assert edge.ask() == worker
+
+
+@pytest.mark.parametrize("link", ["leaving", "missing"])
+def test_link_that_cannot_live_stops_nothing(start: Callable[..., Edge], link: str) -> None:
+    """One that leaves at once, or cannot be executed at all: workers are announced and serve, and it is tried again."""
+    edge = start(link=link)
+    edge.wait_ready()
+    assert edge.ask()[0] == 0
+
+    def ended() -> list[object]:
+        return [line["status"] for line in edge.log() if line["message"] == "link ended"]
+
+    wait_until(lambda: len(ended()) >= 4)
+    assert set(ended()) == {75 if link == "leaving" else 127}
+    assert edge.ask()[0] == 0
+    edge.process.terminate()
+    assert edge.finish()[0] == 0
+
+
+def test_link_that_ignores_sigterm_is_killed(start: Callable[..., Edge]) -> None:
+    """It holds nothing that could be lost: the edge's exit status is that of its workers."""
+    edge = start(link="clinging")
+    edge.wait_ready()
+    wait_until(lambda: (edge.home / "logs" / "link.log").read_text() == "link here\n")
+    edge.process.terminate()
+    assert edge.finish()[0] == 0
+    assert not edge.members()
+
+
+def test_workers_die_with_the_supervisor(start: Callable[..., Edge]) -> None:
+    """Kill -9 of the supervisor takes workers, keeper and link along, and the home is free again."""
+    edge = start(workers="2", link="clinging")
+    edge.wait_ready()
+    wait_until(edge.link)
     edge.process.kill()
     edge.process.wait(5.0)
     wait_until(lambda: not edge.members())

@@ -19,11 +19,11 @@ from tests.kit.edge import CALLER_KEY, TARGET_TOKEN, EdgeProcess, policy, runnin
 from tests.kit.raw import RawClient, get
 
 
-def test_worker_needs_a_policy_file(tmp_path: Path) -> None:
-    """Without one there is nothing to enforce: it refuses by the setting's name, before it touches the home."""
+def test_worker_needs_a_policy_file_or_a_region(tmp_path: Path) -> None:
+    """Without either there is nothing to enforce: it refuses by the setting's name, before it touches the home."""
     with socket.socket() as listener, pytest.raises(ConfigurationError) as caught:
         run_worker(EdgeSettings.load(home=tmp_path / "home"), 0, listener, lambda: None)
-    assert caught.value.field == "EXEAT_POLICY"
+    assert caught.value.field == "EXEAT_REGION"
     assert not (tmp_path / "home").exists()
 
 

@@ -1,6 +1,6 @@
 """A program that supervises workers of a few lines, for the tests of the supervisor.
 
-Run as `tiny_edge.py MODE [KEEPER]`; settings come from the environment. It never parses HTTP: a worker
+Run as `tiny_edge.py MODE [KEEPER [LINK]]`; settings come from the environment. It never parses HTTP: a worker
 answers every connection with its index, its process id and whether it can be dumped.
 """
 
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 
 from models.errors import ConfigurationError
-from proxy_edge.fork import say
+from proxy_edge.fork import Program, say
 from proxy_edge.settings import EdgeSettings
 from proxy_edge.supervisor import Supervisor
 
@@ -92,13 +92,32 @@ def clinging(settings: EdgeSettings, ready: Callable[[], None]) -> None:
         signal.pause()
 
 
+LINKS = {
+    "link": "import signal; print('link here', flush=True); signal.pause()",
+    "leaving": "raise SystemExit(75)",
+    "clinging": "import signal, time; signal.signal(15, signal.SIG_IGN); print('link here', flush=True)\n"
+    "while True: time.sleep(60)",
+}
+"""Programs in the place of a link."""
+
+
+def link(name: str, settings: EdgeSettings) -> Program | None:
+    """The program of that name; none for an empty one, one that cannot be executed for an unknown one."""
+    if not name:
+        return None
+    command = (sys.executable, "-c", LINKS[name]) if name in LINKS else ("/nonexistent/program",)
+    return Program(command, {"TOLD": name}, settings.home / "logs" / "link.log")
+
+
 def main() -> int:
     """Supervises the worker and the keeper named on the command line."""
     keepers = {work.__name__: work for work in (keep, unkept, failing, clinging)}
     modes = {work.__name__: work for work in (serve, crash, misconfigured, broken, stubborn)}
     try:
+        settings = EdgeSettings.load()
+        program = link("".join(sys.argv[3:4]), settings)
         keeper = keepers[[*sys.argv, "keep"][2]]
-        return Supervisor(EdgeSettings.load(), modes[sys.argv[1]], keeper, stop_margin=0.2).run()
+        return Supervisor(settings, modes[sys.argv[1]], keeper, link=program, stop_margin=0.2).run()
     except ConfigurationError as error:
         say(str(error))
         return 78

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from models.errors import CredentialUnavailable
+from models.policy import CompiledProxy, LeaseKey
+from models.resources import ApiKeySecret, BearerSecret, NoSecret, SecretBody
 from models.secret import Secret
-from proxy_edge.steps.lease import Injection, lease, prefixed, without_injected
+from proxy_edge.steps.lease import (
+    Injection,
+    LeaseWait,
+    StaticLeases,
+    injection,
+    lease,
+    prefixed,
+    without_injected,
+)
 
 SECRET = Secret("canary &=+/ 0123")
 
@@ -55,12 +67,67 @@ def test_prefixed() -> None:
     assert prefixed("", Secret("x")) == b"x"
 
 
-def test_lease() -> None:
-    """The live one, or 503."""
-    made = Injection.nothing()
-    assert lease({"one": made}, "one") is made
-    with pytest.raises(CredentialUnavailable):
-        lease({"one": made}, "two")
+KEY = ("sender", "https", "target.test", 443)
+
+
+def sending(key: LeaseKey) -> CompiledProxy:
+    """A proxy as far as this step looks at it."""
+    return cast("CompiledProxy", SimpleNamespace(lease_key=key))
+
+
+def test_lease_of_a_file() -> None:
+    """The one of this credential at this destination, or 503: what is not there will not come."""
+    made = Injection.in_query("key", "", SECRET)
+    leases = StaticLeases({KEY: made})
+    assert lease(leases, sending(KEY)) is made
+    for other in (
+        ("other", *KEY[1:]),
+        (*KEY[:2], "else.test", 443),
+        (*KEY[:3], 444),
+        ("sender", "http", *KEY[2:]),
+    ):
+        with pytest.raises(CredentialUnavailable):
+            lease(leases, sending(other))
+    assert leases.query_names(KEY) == {b"key"}
+    assert leases.query_names(("other", *KEY[1:])) == frozenset()
+    assert "canary" not in repr(leases)
+
+
+def test_a_wait_calls_back_once() -> None:
+    """When it is decided, with nothing; nobody is called who has gone."""
+    called: list[str] = []
+    came, refused, abandoned = LeaseWait(), LeaseWait(), LeaseWait()
+    for name, wait in (("came", came), ("refused", refused), ("abandoned", abandoned)):
+        wait.on_ready(lambda name=name: called.append(name))
+    abandoned.abandon()
+    came.resolve()
+    refused.resolve(CredentialUnavailable("no"))
+    abandoned.resolve()
+    came.resolve()
+    assert called == ["came", "refused"]
+    assert (came.ready, came.refusal) == (True, None)
+    assert not refused.ready
+    assert isinstance(refused.refusal, CredentialUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "query"),
+    [
+        (ApiKeySecret(key=SECRET, name="X-Key"), b"x-key: canary &=+/ 0123\r\n", b""),
+        (
+            ApiKeySecret.model_validate({"key": "canary-0123", "in": "query", "name": "k"}, by_name=False),
+            b"",
+            b"k=canary-0123",
+        ),
+        (BearerSecret(token=SECRET), b"authorization: Bearer canary &=+/ 0123\r\n", b""),
+        (NoSecret(), b"", b""),
+        (None, b"", b""),
+    ],
+)
+def test_what_each_secret_puts_on_a_request(body: SecretBody | None, line: bytes, query: bytes) -> None:
+    """A header line or a parameter, as the credential says."""
+    made = injection(body)
+    assert (made.header_line, made.query) == (line, query)
 
 
 @pytest.mark.parametrize(
