@@ -105,8 +105,8 @@ class CredentialVault:
 
     @_guarded
     async def grant(self, payload: bytes) -> bytes:
-        """`Signed` capability -> `Grants`."""
-        return _encode(await self._core.grant(_decode(payload, Signed)))
+        """`Signed` capability -> `Signed` `Grants`."""
+        return _encode(await self._core.answer(_decode(payload, Signed)))
 
 
 class PolicyRegistry:

@@ -19,13 +19,20 @@ from models.custody.capability import (
     PEPPER,
     Capability,
     Grant,
-    Grants,
     Wanted,
+    read_grants,
     sign_capability,
 )
 from models.custody.orders import Envelope
 from models.custody.sealing import Binding, Opener, new_nonce
-from models.errors import ConfigurationError, CustodyError, LinkUnavailable
+from models.custody.signing import Signed
+from models.errors import (
+    CapabilityRefused,
+    ConfigurationError,
+    CustodyError,
+    LinkUnavailable,
+    SignatureRefused,
+)
 from models.resources.secrets import SECRET_KINDS
 from models.secret import Secret
 from proxy_edge.identity import Identity
@@ -104,8 +111,9 @@ class VaultClient:
         signed = sign_capability(capability, self._identity.signer)
         answer = await self._call("vault", "grant", msgspec.msgpack.encode(signed), timeout)
         try:
-            return msgspec.msgpack.decode(answer, type=Grants).grants
-        except msgspec.DecodeError:
+            statement = msgspec.msgpack.decode(answer, type=Signed)
+            return read_grants(statement, self._identity.vault, capability.nonce).grants
+        except (msgspec.DecodeError, SignatureRefused, CapabilityRefused):
             raise LinkUnavailable("the vault's answer is none") from None
 
     def _leased(self, wanted: Wanted, grant: Grant, sent_ns: int) -> Leased | Denied:

@@ -22,7 +22,7 @@ class Actors(Protocol):
         ...
 
     async def grant(self, payload: bytes) -> bytes:
-        """`CredentialVault.grant(Signed capability) -> Grants`."""
+        """`CredentialVault.grant(Signed capability) -> Signed Grants`."""
         ...
 
     async def command_done(self, payload: bytes) -> None:

@@ -21,7 +21,7 @@ from actors.vault.obedience import Obedience, credential_of
 from actors.vault.secrets import DAMAGED, LIVE, REVOKED, SECRETS, SecretShelf
 from actors.vault.sheets import SHEETS, SheetBook
 from models.clock import Clock
-from models.custody.capability import PEPPER, Grants
+from models.custody.capability import PEPPER, Grants, sign_grants
 from models.custody.orders import Order, Put, read_order
 from models.custody.sealing import Opener
 from models.custody.sheet import CERTIFICATE, Certificate, pepper_id
@@ -168,8 +168,12 @@ class VaultCore:
         now_ms = self._clock.wall_ms()
         capability = self._gate.admit(signed, now_ms)
         if capability.operation == PEPPER:
-            return Grants((self._lessor.pepper(capability, now_ms),))
-        return Grants(await self._lessor.leases(capability, now_ms))
+            return Grants((self._lessor.pepper(capability, now_ms),), capability.nonce)
+        return Grants(await self._lessor.leases(capability, now_ms), capability.nonce)
+
+    async def answer(self, signed: Signed) -> Signed:
+        """`grant`'s answer, signed with the vault's identity, as it travels. Raises as `grant`."""
+        return sign_grants(await self.grant(signed), self._keys.signer)
 
     async def close(self) -> None:
         """Lets go of the store; twice is fine."""

@@ -14,6 +14,9 @@ from models.errors import CapabilityRefused
 CAPABILITY = "capability"
 """Purpose of a capability's signature."""
 
+GRANTS = "grants"
+"""Purpose of the signature under an answer, made with the vault's identity key."""
+
 LONGEST_MS = 60_000
 """The longest time ahead that a capability may expire, and the longest life of a lease."""
 
@@ -65,6 +68,21 @@ class Grants(msgspec.Struct, frozen=True):
     """The answer to one capability; for `pepper` a single grant whose `wanted` is empty but for blanks."""
 
     grants: tuple[Grant, ...]
+    answers: bytes = b""
+    """The nonce of the capability that this answers."""
+
+
+def sign_grants(grants: Grants, signer: Signer) -> Signed:
+    """`grants` as a signed statement: base mode HPKE alone would let anyone on the way seal a secret of his own."""
+    return signer.sign(GRANTS, msgspec.msgpack.encode(grants))
+
+
+def read_grants(signed: Signed, vault: Verifier, nonce: bytes) -> Grants:
+    """The answer to the capability with `nonce`. Raises SignatureRefused, CapabilityRefused for another's answer."""
+    grants = msgspec.msgpack.decode(vault.verify(GRANTS, signed), type=Grants)
+    if grants.answers != nonce:
+        raise CapabilityRefused("is the answer to another capability")
+    return grants
 
 
 def sign_capability(capability: Capability, signer: Signer) -> Signed:

@@ -1,7 +1,7 @@
 """Arguments and answers of actor calls, each one msgpack value: small, explicit, without pickled classes of ours.
 
 Actors: `PolicyRegistry.listen(ListenRequest) -> ListenAnswer`, `.command_done(CommandResult)`;
-`CredentialVault.obey(Orders) -> Obeyed`, `.grant(Signed capability) -> Grants`; both `ready() -> Ready`.
+`CredentialVault.obey(Orders) -> Obeyed`, `.grant(Signed capability) -> Signed Grants`; both `ready() -> Ready`.
 """
 
 from __future__ import annotations

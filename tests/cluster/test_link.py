@@ -22,7 +22,7 @@ from actors.link.__main__ import EXIT_AGAIN
 from actors.tasks import spawn, stop
 from models.custody.capability import PEPPER, Capability, Grants, sign_capability
 from models.custody.sealing import Opener, new_nonce
-from models.custody.signing import Signer
+from models.custody.signing import Signed, Signer
 from models.errors import LinkUnavailable, Refused
 from models.home import EdgeHome, Home, link_socket
 from scripts.up.environment import clean
@@ -139,7 +139,8 @@ async def test_policy_capabilities_and_kills(tmp_path: Path) -> None:
         await until(lambda: one.sheet >= 0)
 
         # Capabilities go up: the enrolled host's is granted, another's refused.
-        answer = msgspec.msgpack.decode(await granted(one, parts.pepper(opener)), type=Grants)
+        signed = msgspec.msgpack.decode(await granted(one, parts.pepper(opener)), type=Signed)
+        answer = msgspec.msgpack.decode(signed.statement, type=Grants)
         assert answer.grants[0].sealed
         with pytest.raises(Refused):
             await one.client.call("vault", "grant", parts.pepper(opener, Signer(Signer.new_private())), 5.0)

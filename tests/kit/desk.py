@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 from typing import Any, Self
 
@@ -69,15 +70,12 @@ class Desk:
         assert answer.status_code == status, (method, path, answer.status_code, answer.text)
 
     def raw(self, data: bytes, *, port: int | None = None, cut: bool = False) -> bytes:
-        """Sends bytes and returns all that comes until the end. cut: hangs up at once instead."""
+        """Sends bytes; the first whole answer, or what came before the end. cut: hangs up at once instead."""
         with socket.create_connection(("127.0.0.1", port or self.port), 20) as connection:
             connection.sendall(data)
-            if cut:
-                return b""
-            connection.shutdown(socket.SHUT_WR)
             answer = b""
             with contextlib.suppress(ConnectionResetError):
-                while piece := connection.recv(65536):
+                while not cut and not _is_whole(answer) and (piece := connection.recv(65536)):
                     answer += piece
         self.heard.append(answer)
         return answer
@@ -89,3 +87,9 @@ class Desk:
             answer = client.answer()
         self.heard.append(answer.raw_head + b"\r\n\r\n" + answer.body)
         return answer
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+    return bool(end) and len(body) >= (int(length[1]) if length else 0)

@@ -263,7 +263,7 @@ class EdgeRegion:
             raise PeerUnavailable("away")
         signed = msgspec.msgpack.decode(payload, type=Signed)
         self.asked.append(peek(signed).wanted)
-        return msgspec.msgpack.encode(await self.core.grant(signed))
+        return msgspec.msgpack.encode(await self.core.answer(signed))
 
     async def listen(self, _payload: bytes) -> bytes:
         raise PeerUnavailable("not used")

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from models.custody.capability import Grants, Wanted, peek
+from models.custody.capability import Grants, Wanted, peek, read_grants, sign_grants
 from models.custody.orders import Expire
 from models.custody.sealing import Opener
 from models.custody.sheet import pepper_id, read_sheet
-from models.custody.signing import Signed, Verifier
+from models.custody.signing import Signed, Signer, Verifier
 from models.errors import CapabilityRefused, CustodyError, LinkUnavailable
 from proxy_edge.vault_client import Denied, Leased, VaultClient
 from tests.kit.edge import TARGET_TOKEN
@@ -48,8 +48,12 @@ def client(region: EdgeRegion, change: Callable[[Grants], Grants] = lambda grant
 
     async def call(role: str, method: str, payload: bytes, timeout: float) -> bytes:
         assert (role, method) == ("vault", "grant")
+        nonce = peek(msgspec.msgpack.decode(payload, type=Signed)).nonce
+        signed = msgspec.msgpack.decode(await region.grant(payload), type=Signed)
+        changed = change(read_grants(signed, Verifier(region.identity.public), nonce))
+        # Signed anew: what is left to hold is that the worker itself looks at every part.
         return msgspec.msgpack.encode(
-            change(msgspec.msgpack.decode(await region.grant(payload), type=Grants))
+            sign_grants(msgspec.structs.replace(changed, answers=nonce), region.identity)
         )
 
     return VaultClient(call, region.host_identity, REGION, region.clock)
@@ -221,3 +225,24 @@ async def test_answer_that_is_none_is_an_absence(region: EdgeRegion, answer: byt
         await leased(worker)
     with pytest.raises((LinkUnavailable, CustodyError)):
         await worker.pepper(1.0)
+
+
+async def test_an_answer_of_another_signer_or_to_another_question_is_none(region: EdgeRegion) -> None:
+    """Whoever is on the way can neither seal a secret of his own for a worker nor answer with an older answer."""
+    forger = Signer(Signer.new_private())
+    kept: list[bytes] = []
+
+    async def forged(_role: str, _method: str, payload: bytes, _timeout: float) -> bytes:
+        signed = msgspec.msgpack.decode(await region.grant(payload), type=Signed)
+        kept.append(msgspec.msgpack.encode(signed))
+        return msgspec.msgpack.encode(
+            sign_grants(msgspec.msgpack.decode(signed.statement, type=Grants), forger)
+        )
+
+    async def replayed(_role: str, _method: str, _payload: bytes, _timeout: float) -> bytes:
+        return kept[0]
+
+    for call in (forged, replayed):
+        worker = VaultClient(call, region.host_identity, REGION, region.clock)
+        with pytest.raises(LinkUnavailable):
+            await leased(worker)

@@ -60,7 +60,7 @@ class RealVault(LocalActors):
         self.core = core
 
     async def grant(self, payload: bytes) -> bytes:
-        return msgspec.msgpack.encode(await self.core.grant(msgspec.msgpack.decode(payload, type=Signed)))
+        return msgspec.msgpack.encode(await self.core.answer(msgspec.msgpack.decode(payload, type=Signed)))
 
 
 async def test_a_real_vaults_grant_and_refusal_pass_unread(tmp_path: Path) -> None:
@@ -70,7 +70,8 @@ async def test_a_real_vaults_grant_and_refusal_pass_unread(tmp_path: Path) -> No
         side = VaultSide(RealVault(core))
         asked = msgspec.msgpack.encode(kit.capability(operation=PEPPER))
         answer = await side.answer(Call(1, "vault", "grant", asked))
-        (grant,) = msgspec.msgpack.decode(answer.payload, type=Grants).grants
+        signed = msgspec.msgpack.decode(answer.payload, type=Signed)
+        (grant,) = msgspec.msgpack.decode(signed.statement, type=Grants).grants
         assert len(kit.opened(grant, "pepper")) >= 16
         assert (await side.answer(Call(2, "vault", "grant", asked))).error == "refused"
         forged = msgspec.msgpack.encode(kit.capability(operation=PEPPER, signer=CONTROL))
