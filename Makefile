@@ -48,6 +48,7 @@ lint: setup
 
 bench: setup $(VENV)/.stamp-bench
 	$(BIN)/python -m scripts.bench
+	$(BIN)/python -m scripts.bench.propagation
 
 # The home (.exeat) and the results of benchmarks are kept: they cannot be made again.
 clean:
