@@ -34,8 +34,10 @@ class RaySettings(BaseSettings):
     )
 
     home: Path = Field(Path(".exeat"), description="directory of the state of this part")
-    region: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="the region this part belongs to")
-    ray_address: str = Field("127.0.0.1:6379", description="address of the Ray cluster, host:port")
+    region: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="the region this part belongs to; needed"
+    )
+    ray_address: str = Field("127.0.0.1:6379", description="host:port of the region's Ray cluster")
     ray_token_file: Path | None = Field(None, description="file with the token of the Ray cluster")
     ray_epoch_file: Path | None = Field(
         None, description="file that changes when the cluster is a new one; whoever sees it change leaves"
@@ -78,6 +80,9 @@ class RaySettings(BaseSettings):
 class ActorsSettings(RaySettings):
     """Everything the guardian of one region's actors can be told. `home` is the installation's home."""
 
+    home: Path = Field(
+        Path(".exeat"), description="directory of all state; the region's own is regions/<region> in it"
+    )
     control_url: str = Field("http://127.0.0.1:7700", description="base URL of the control API, without /v1")
 
     @field_validator("control_url")
@@ -90,6 +95,8 @@ class ActorsSettings(RaySettings):
 
 class LinkSettings(RaySettings):
     """Everything an edge's link can be told. `home` is the edge's home."""
+
+    home: Path = Field(Path(".exeat"), description="directory of the state of this edge")
 
 
 def ray_environment(settings: RaySettings) -> None:

@@ -6,8 +6,9 @@ ever tells what went wrong inside.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from types import ModuleType
 from typing import Any, Final
 
@@ -36,7 +37,15 @@ from control_api.handlers import (
 )
 from control_api.problems import MEDIA, dump, headers, problem, status_of
 from control_api.routes.table import ROUTES, Route
-from models.errors import ExeatError
+from models.errors import (
+    ApiError,
+    Conflict,
+    ExeatError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    PreconditionFailed,
+)
 from models.ids import RequestIds
 
 Handler = Callable[[Call], Awaitable[Answer]]
@@ -68,6 +77,8 @@ _MODULES: Final[Mapping[str, ModuleType]] = {
         users,
     )
 }
+_BY_STATE: Final = (Conflict, Forbidden, Invalid, NotFound, PreconditionFailed)
+"""Refusals before anything is done, which may depend on what this process has heard of the log."""
 _EVERY_ANSWER: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 _log = logging.getLogger("exeat.control.api")
 
@@ -115,6 +126,14 @@ def create_app(services: Services, *, name: str = "exeat-control") -> Sanic[Any,
 _NAME: Final = str.maketrans({"/": "-", "{": None, "}": None, ".": "-"})
 
 
+class _Answered(HTTPResponse):
+    """Without the empty `alt-svc` that Sanic leaves in answers unless it rewrites its own methods at start."""
+
+    @property
+    def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
+        return (field for field in super().processed_headers if field != (b"alt-svc", b""))
+
+
 class _Door:
     """Between Sanic and the handlers: who calls, whether he may, what he sent; then the answer or the problem."""
 
@@ -127,7 +146,7 @@ class _Door:
         """What Sanic calls for one row of the table."""
         handler = handler_of(route)
 
-        async def served(request: Request, **params: str) -> HTTPResponse:
+        async def attempt(request: Request, params: Mapping[str, str]) -> Answer:
             caller = await self._admit(route, request, params)
             call = Call(
                 route=route,
@@ -141,9 +160,25 @@ class _Door:
                 services=self._services,
                 authenticated=caller,
             )
-            return self._response(request, await handler(call))
+            return await handler(call)
+
+        async def served(request: Request, **params: str) -> HTTPResponse:
+            before = self._services.ledger.projection.revision
+            try:
+                answer = await attempt(request, params)
+            except _BY_STATE:
+                if not await self._is_behind(before):
+                    raise
+                answer = await attempt(request, params)
+            return self._response(request, answer)
 
         return served
+
+    async def _is_behind(self, revision: int) -> bool:
+        """Whether the log has more than `revision`: another process may have made what this one did not know."""
+        with contextlib.suppress(ApiError):  # then what is known here is all there is
+            return await self._services.ledger.catch_up() > revision
+        return False
 
     async def _admit(self, route: Route, request: Request, params: Mapping[str, str]) -> Caller | None:
         if route.access == "open":
@@ -178,7 +213,7 @@ class _Door:
             answer.body if isinstance(answer.body, bytes) or answer.body is None else dump(dict(answer.body))
         )
         fields = {**_EVERY_ANSWER, "exeat-request-id": self._request_id(request), **answer.headers}
-        return HTTPResponse(
+        return _Answered(
             body,
             status=answer.status,
             headers=fields,

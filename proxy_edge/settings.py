@@ -276,7 +276,10 @@ def describe(settings: BaseSettings) -> list[SettingLine]:
     """Every setting in the order of its model: variable, default, current value, description."""
     return [
         SettingLine(
-            variable(name), _shown(getattr(settings, name)), _shown(field.default), field.description or ""
+            variable(name),
+            _shown(getattr(settings, name)),
+            "" if field.is_required() else _shown(field.default),
+            field.description or "",
         )
         for name, field in type(settings).model_fields.items()
     ]

@@ -57,7 +57,7 @@ class Item(msgspec.Struct, frozen=True, rename="camel"):
 class Replay(msgspec.Struct, frozen=True, rename="camel"):
     """What is remembered of an `Idempotency-Key` for 24 h: whose, of which request, what was answered.
 
-    digest: SHA-256 in hex of method, path and body. kind, id: the resource that was answered with.
+    digest: of method, path and body, keyed with the token, in hex. kind, id: the resource that was answered with.
     """
 
     token_id: str

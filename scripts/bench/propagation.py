@@ -42,7 +42,7 @@ CHANGES: Final = 200
 WARM_UP: Final = 5
 GIVEN_UP_SECONDS: Final = 10.0
 TARGET_SECONDS: Final = 1.0
-"""What issue 3 asks for, from the answer to a change on."""
+"""What is aimed at, from the answer to a change on."""
 _UP_SECONDS, _DOWN_SECONDS = 60.0, 60.0
 
 
@@ -69,7 +69,7 @@ class Figures:
 
     @property
     def meets_target(self) -> bool:
-        """Whether all changes were in force in time, as issue 3 asks."""
+        """Whether all changes were in force in time."""
         return self.enforced_p99 <= TARGET_SECONDS * 1000 and not self.pending
 
 

@@ -14,7 +14,7 @@ from scripts.bench.load import Sample
 from scripts.bench.plan import Step
 
 TARGET_RATIO = 0.9
-"""What issue 2 asks for at 32 connections, beside Envoy in the same run."""
+"""What is aimed at with 32 connections, beside Envoy in the same run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from proxy_edge import process
+
 _EDGE = ("policy", "home", "region", "host", "port", "port_base", "workers")
 _CONTROL = ("home", "host", "port", "port_base")
 _ACTORS = ("home", "region", "control_url", "ray_address")
@@ -50,6 +52,7 @@ def _control(options: argparse.Namespace) -> int:
     from control_api.server import run_control
     from control_api.settings import ControlSettings
 
+    process.forbid_dumps()  # it holds the policy key, and secrets until they are sealed
     return run_control(ControlSettings.load(**_given(options, _CONTROL)))
 
 

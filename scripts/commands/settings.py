@@ -11,6 +11,8 @@ from models.errors import ConfigurationError
 from proxy_edge.settings import EdgeSettings, SettingLine, describe, variable
 
 _HEADER = SettingLine("SETTING", "VALUE", "DEFAULT", "MEANING")
+_NO_REGION = "no-region-is-set"
+"""Stands in for a region that is needed and not set; never shown."""
 
 
 def add(commands: Any) -> None:
@@ -31,7 +33,7 @@ def programs() -> list[tuple[str, BaseSettings]]:
         ("exeat control", ControlSettings.load()),
         ("exeat edge", EdgeSettings.load()),
         ("exeat actors", _regional(ActorsSettings)),
-        ("the link of an edge", _regional(LinkSettings)),
+        ("the link of an edge, which the edge tells all of it", _regional(LinkSettings)),
         ("exeat demo-upstream", UpstreamSettings()),
     ]
 
@@ -43,12 +45,16 @@ def _regional(model: Any) -> BaseSettings:
     except ConfigurationError as error:
         if error.field != variable("region"):
             raise
-        found = model.load(region="none")
+        found = model.load(region=_NO_REGION)
     return found
 
 
+def _described(model: BaseSettings) -> list[SettingLine]:
+    return [line._replace(value="") if line.value == _NO_REGION else line for line in describe(model)]
+
+
 def _settings(_options: argparse.Namespace) -> int:
-    described = [(name, describe(model)) for name, model in programs()]
+    described = [(name, _described(model)) for name, model in programs()]
     lines = [_HEADER, *(line for _, several in described for line in several)]
     widths = [max(len(line[column]) for line in lines) for column in range(3)]
     _print(_HEADER, widths)

@@ -49,6 +49,12 @@ def make_directories(home: Home) -> None:
 
 
 def _locked(settings: UpSettings, home: Home, *, welcome: bool) -> int:
+    for name in ("EXEAT_TLS_CERTIFICATE", "EXEAT_TLS_KEY"):
+        if environment().get(name):
+            raise ConfigurationError(
+                "is for parts that run alone; `exeat up` serves this machine only, in plain HTTP: unset it",
+                field=name,
+            )
     regions = plan.choose_regions(settings.region_names, enrol.known_regions(home))
     where = plan.ports(settings.port_base, regions)
     leftovers.clear(home.root)

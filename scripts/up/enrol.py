@@ -77,6 +77,12 @@ def _make_region(region: RegionHome, edge: EdgeHome, control: bytes) -> None:
     for path in (edge.root.parent, edge.root, edge.root / "logs"):
         directory(path)
     _pin(region.control_public, control)
+    if region.vault_store.exists() and not region.vault_kek.exists():
+        # A new one would open nothing, and hide that the old one must be brought back from a backup.
+        raise ConfigurationError(
+            "is gone, and only it opens what the vault keeps; restore it from a backup",
+            file=str(region.vault_kek),
+        )
     _make(region.vault_kek, secrets.token_hex(32))
     vault = _pair(region.vault_key, region.vault_public)
     _pin(edge.control_public, control)

@@ -41,6 +41,8 @@ async def test_a_write_tells_where_it_is(core: Api) -> None:
     problem = await core.get("{c}/targets/tgt_none")
     assert problem.headers["exeat-request-id"] == problem.json()["requestId"]
     assert set(problem.json()) == {"type", "title", "status", "detail", "code", "requestId"}
+    assert "alt-svc" not in answer.headers
+    assert "alt-svc" not in problem.headers
 
 
 async def test_a_region_that_is_away_is_pending(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.kit.raw import RawAnswer, RawClient, get
 from tests.kit.upstream import Upstream
 
 IN_FORCE = 1.0
-"""Seconds in which an edit is in force (issue 2)."""
+"""Seconds in which an edit is in force."""
 DENY_ALL = {"ruleId": "nothing", "effect": "deny"}
 
 

@@ -250,3 +250,10 @@ def test_demo_upstream_says_when_its_port_is_taken(
         done = run("demo-upstream", "--port", str(port))
     assert done.returncode == 78
     assert done.stderr == f"exeat: --port: 127.0.0.1:{port} cannot be listened on: Address already in use\n"
+
+
+def test_up_does_not_pretend_to_serve_tls(run, tmp_path: Path) -> None:
+    """A certificate meant for parts that run alone is refused by name, before anything starts."""
+    done = run("up", "--home", str(tmp_path / "home"), tls_certificate="/nowhere.pem")
+
+    assert (done.returncode, "EXEAT_TLS_CERTIFICATE" in done.stderr) == (78, True)

@@ -66,7 +66,7 @@ def test_a_pair_without_samples_says_so():
 
 
 def test_acceptance_names_the_ratio_and_the_added_latencies():
-    """The two lines that issue 2 is judged by."""
+    """The two lines that a run is judged by."""
     entries = [
         *three_rounds(),
         measured(1, 1, "direct", 40_000, 20.0),

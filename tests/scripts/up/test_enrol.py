@@ -117,3 +117,15 @@ def test_a_broken_list_of_regions_is_refused(home: Home, content: str) -> None:
     (home.root / "regions.json").write_text(content)
     with pytest.raises(ConfigurationError, match="list of regions"):
         enrol.known_regions(home)
+
+
+def test_a_lost_key_encryption_key_is_not_made_anew(home: Home) -> None:
+    """Where a vault has kept something, a new key would only hide that the old one is gone."""
+    region = home.region("a")
+    region.vault_kek.unlink()
+    region.vault_store.touch(mode=0o600)
+
+    with pytest.raises(ConfigurationError, match="restore it from a backup"):
+        enrol.make_keys(home, REGIONS)
+
+    assert not region.vault_kek.exists()
