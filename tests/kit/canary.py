@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote, quote_plus
 
 import re2
@@ -21,6 +23,7 @@ WINDOW = 1 << 24
 """Bytes that are searched at once; windows overlap by more than the longest form."""
 OVERLAP = 1 << 12
 HOLES = b"\0" * 4096
+PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Canaries:
@@ -81,28 +84,49 @@ class Search:
     def of_memory(self, pid: int) -> bytes | None:
         """The first form found in the writable memory of a process. Raises OSError when it may not be read."""
         lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        process = Path(f"/proc/{pid}")
+        with (process / "mem").open("rb", buffering=0) as memory, (process / "pagemap").open("rb") as pages:
             for line in lines:
                 area, rights, *_ = line.split(maxsplit=5)
-                if not rights.startswith("rw") or line.endswith("[vvar]"):
+                if (
+                    not rights.startswith("rw") or "shm/" in line
+                ):  # those are files, whose holes reading fills
                     continue
-                first, last = (int(one, 16) for one in area.split("-"))
-                found = self._of_area(memory, first, last)
-                if found is not None:
-                    return found
+                for first, last in _present(pages, *(int(one, 16) for one in area.split("-"))):
+                    found = self._of_area(memory, first, last)
+                    if found is not None:
+                        return found
         return None
 
-    def _of_area(self, memory, first: int, last: int) -> bytes | None:
+    def _of_area(self, memory: io.FileIO, first: int, last: int) -> bytes | None:
         for at in range(first, last, WINDOW):
             try:
                 memory.seek(at)
                 data = memory.read(min(WINDOW + OVERLAP, last - at))
-            except (OSError, OverflowError, ValueError):  # gone meanwhile, or a device's
+            except OSError:  # gone meanwhile, or a device's
                 continue
             found = self.first(_without_holes(data))
             if found is not None:
                 return found
         return None
+
+
+def _present(pages: BinaryIO, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The parts of an area of memory that have been written, roughly: most of what is reserved never is."""
+    pages.seek(first // PAGE * 8)
+    entries = pages.read((last - first) // PAGE * 8)
+    begun: int | None = None
+    for at in range(0, len(entries), 8 * 64):
+        # The highest byte of each entry has the bits `present` and `swapped` (Documentation/admin-guide/mm/pagemap).
+        is_there = max(entries[at + 7 : at + 8 * 64 : 8], default=0) >= 0x40
+        place = first + at // 8 * PAGE
+        if is_there and begun is None:
+            begun = place
+        elif not is_there and begun is not None:
+            yield begun, place
+            begun = None
+    if begun is not None:
+        yield begun, last
 
 
 def forms(secret: str | bytes) -> set[bytes]:

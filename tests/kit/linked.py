@@ -37,8 +37,8 @@ sys.exit(Supervisor(EdgeSettings.load(), run_worker, run_keeper).run())
 class RegionThread:
     """An `EdgeRegion` on a loop of its own. `do` runs a coroutine there; `attend` and `leave` are the link's."""
 
-    def __init__(self, folder: Path) -> None:
-        self.region = EdgeRegion(folder)
+    def __init__(self, folder: Path, kind: type[EdgeRegion] = EdgeRegion) -> None:
+        self.region: Any = kind(folder)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._open, self._link = AsyncExitStack(), AsyncExitStack()
@@ -95,6 +95,7 @@ class LinkedEdge:
             "EXEAT_EGRESS_ALLOW": "127.0.0.0/8",
             **{f"EXEAT_{name.upper()}": value for name, value in settings.items()},
         }
+        self.program: tuple[str, ...] = ("-c", PROGRAM)
         self.process: subprocess.Popen[bytes] | None = None
         self._started = 0
 
@@ -103,7 +104,7 @@ class LinkedEdge:
         self._started = self.output.stat().st_size if self.output.exists() else 0
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM],
+                [sys.executable, *self.program],
                 cwd=ROOT,
                 env=self._environment,
                 stdout=output,
@@ -111,6 +112,12 @@ class LinkedEdge:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+        return self
+
+    def with_link(self, **settings: str) -> Self:
+        """From its next start on it is `exeat edge`, which has a link of its own."""
+        self.program = ("-m", "scripts.cli", "edge")
+        self._environment |= {f"EXEAT_{name.upper()}": value for name, value in settings.items()}
         return self
 
     def is_ready(self) -> bool:
@@ -175,7 +182,9 @@ class LinkedEdge:
 
 
 @contextmanager
-def linked(folder: Path, **options: Any) -> Iterator[tuple[RegionThread, LinkedEdge]]:
-    """A region and its edge, both started; nothing is attended or published yet."""
-    with RegionThread(folder) as plane, LinkedEdge(plane.region, **options) as edge:
+def linked(
+    folder: Path, *, kind: type[EdgeRegion] = EdgeRegion, **options: Any
+) -> Iterator[tuple[RegionThread, LinkedEdge]]:
+    """A region of that kind and its edge, both started; nothing is attended or published yet."""
+    with RegionThread(folder, kind) as plane, LinkedEdge(plane.region, **options) as edge:
         yield plane, edge

@@ -40,6 +40,7 @@ class Load:
 
     fresh: how many callers open a connection for each call. calls: those that ended, in that order.
     refused: connections that nobody accepted. limit: stop by itself after so many calls. key: the caller's.
+    pace: the least seconds from one call to the next on a connection.
     """
 
     def __init__(
@@ -51,8 +52,9 @@ class Load:
         fresh: int = 0,
         limit: int = 1 << 60,
         key: str = CALLER_KEY,
+        pace: float = 0.0,
     ) -> None:
-        self._port, self._path, self._key = port, path, key
+        self._port, self._path, self._key, self._pace = port, path, key, pace
         self._keepalive, self._fresh = keepalive, fresh
         self._numbers = iter(range(limit))
         self._connections = itertools.count()
@@ -109,6 +111,8 @@ class Load:
                     self.calls.append(call)
                     if close or not keep:
                         break
+                    if (rest := call.sent + self._pace - call.ended) > 0:
+                        await asyncio.sleep(rest)
             finally:
                 writer.close()
 

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-_LISTEN = "0A"  # include/net/tcp_states.h
+_WAITING = {"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07"}
+"""The state of a socket that anybody may call, by table (include/net/tcp_states.h; UDP: bound, not connected)."""
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
@@ -20,7 +21,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
 
 
 def listeners(pids: Iterable[int], ports: Iterable[int] = ()) -> set[tuple[str, int]]:
-    """(address in hex as /proc/net writes it, port) of every TCP socket that these processes listen on.
+    """(address in hex as /proc/net writes it, port) of every socket, TCP or UDP, that these processes listen on.
 
     ports: listened on by anybody counts as well; a process that forbids dumps shows its sockets to root only.
     """
@@ -38,12 +39,12 @@ def listeners(pids: Iterable[int], ports: Iterable[int] = ()) -> set[tuple[str, 
             if target.startswith("socket:["):
                 inodes.add(target[8:-1])
     found = set()
-    for table in ("tcp", "tcp6"):
+    for table, waiting in _WAITING.items():
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             address, _, text = fields[1].partition(":")
             port = int(text, 16)
-            if fields[3] == _LISTEN and (fields[9] in inodes or port in wanted):
+            if fields[3] == waiting and (fields[9] in inodes or port in wanted):
                 found.add((address, port))
     return found
 

@@ -34,7 +34,11 @@ class RawClient:
         if receive_buffer:  # a bound for what the kernel takes off the edge's hands; set before connecting
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.connect(("127.0.0.1", port))
+        try:
+            self.socket.connect(("127.0.0.1", port))
+        except OSError:
+            self.socket.close()
+            raise
         if tls is not None:
             # A connection that ends without close_notify was cut: that must not look like an end.
             self.socket = tls.wrap_socket(
