@@ -70,6 +70,10 @@ class Guardian:
         finally:
             await stop(lifeline, work)
 
+    def is_over(self) -> bool:
+        """Whether the cluster is another one than when this began."""
+        return self._read_epoch() != self._epoch
+
     async def _watch_cluster(self) -> str:
         seen = time.monotonic()
         while True:
@@ -77,7 +81,7 @@ class Guardian:
                 seen = time.monotonic()
             elif time.monotonic() - seen > AWAY_SECONDS:
                 return "the cluster is unreachable"
-            if self._read_epoch() != self._epoch:
+            if self.is_over():
                 return "the cluster is a new one"
             await asyncio.sleep(0.5)
 
@@ -154,7 +158,7 @@ def main(settings: ActorsSettings) -> int:
     logs.configure(settings.log_level, file=settings.log, part=f"actors {settings.region}")
     guardian = Guardian(settings)  # reads the epoch before it joins that cluster
     try:
-        cluster.join(settings)
+        cluster.join(settings, is_another=guardian.is_over)
     except PeerUnavailable as error:
         _log.error("leaving", extra={"detail": error.detail})
         return cluster.EXIT_AGAIN

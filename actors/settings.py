@@ -97,6 +97,7 @@ class LinkSettings(RaySettings):
     """Everything an edge's link can be told. `home` is the edge's home."""
 
     home: Path = Field(Path(".exeat"), description="directory of the state of this edge")
+    workers: int = Field(0, ge=0, description="how many workers this edge has; 0: not known")
 
 
 def ray_environment(settings: RaySettings) -> None:

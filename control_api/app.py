@@ -36,6 +36,7 @@ from control_api.handlers import (
     users,
 )
 from control_api.problems import MEDIA, dump, headers, problem, status_of
+from control_api.protocol import StrictRequest
 from control_api.routes.table import ROUTES, Route
 from models.errors import (
     ApiError,
@@ -94,7 +95,11 @@ def create_app(services: Services, *, name: str = "exeat-control") -> Sanic[Any,
     """The application over `services`. name: unique within the process."""
     # Its own variables are not read: settings come through our own model only.
     app: Sanic[Any, Any] = Sanic(
-        name, config=Config(env_prefix=None), configure_logging=False, strict_slashes=True
+        name,
+        config=Config(env_prefix=None),
+        configure_logging=False,
+        strict_slashes=True,
+        request_class=StrictRequest,
     )
     app.config.update(
         ACCESS_LOG=False,

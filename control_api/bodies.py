@@ -33,7 +33,7 @@ class _Refused(ValueError):
 
 
 def read_object(body: bytes, *, empty: bool = False) -> dict[str, Any]:
-    """The one JSON object (RFC 8259) in `body`. empty: no body at all counts as `{}`. Raises NotJson."""
+    """The one JSON object (RFC 8259) in `body`. empty: no body at all counts as `{}`. Raises NotJson; Invalid for other JSON."""
     if empty and not body.strip():
         return {}
     try:
@@ -49,7 +49,7 @@ def read_object(body: bytes, *, empty: bool = False) -> dict[str, Any]:
     except ValueError:
         raise NotJson("The body is not JSON") from None
     if not isinstance(value, dict):
-        raise NotJson("The body is not a JSON object")
+        raise Invalid("The body is JSON of another type", errors=(("body", "must be an object"),))
     _check_values(value)
     return value
 

@@ -27,12 +27,14 @@ class Sealer:
         self._ledger, self._signer = ledger, signer
 
     async def prepare(self, region: str) -> None:
-        """Has the region's certificate at hand, also one that another process was told. Raises Unavailable."""
-        if self._ledger.regions.get(region).certificate is None:
-            try:
-                await self._ledger.regions.refresh((region,))
-            except StoreUnavailable as error:
-                raise Unavailable("The store is away", detail=error.detail) from None
+        """Has the region's newest certificate at hand, also one that another process was told. Raises Unavailable.
+
+        What is sealed to a key that the vault had before could never be opened, and is erased all the same.
+        """
+        try:
+            await self._ledger.regions.refresh((region,))
+        except StoreUnavailable as error:
+            raise Unavailable("The store is away", detail=error.detail) from None
         self._public(region)
 
     def seal_put(

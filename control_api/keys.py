@@ -16,22 +16,26 @@ from models.secret import Secret
 def load_signer(private: Path, public: Path) -> Signer:
     """The signer of the key in `private`, made if there is none; `public` holds its other half afterwards.
 
-    Raises ConfigurationError for a key file that others can read or that holds no key, and for a public half
-    of another key.
+    Raises ConfigurationError for a key file that others can read or that holds no key, for a public half of
+    another key, and for a private key that is gone: its public half is pinned by every region.
     """
-    made = False
     text = files.read_secret(private)
     if text is None:
-        made = files.write_new(private, Signer.new_private().reveal().hex().encode() + b"\n")
+        # The private one is written first; looked at again, because another process may be making both.
+        if public.exists() and files.read_secret(private) is None:
+            raise ConfigurationError(
+                "is gone, and every region believes only it; restore it from a backup", file=str(private)
+            )
+        files.write_new(private, Signer.new_private().reveal().hex().encode() + b"\n")
         text = files.read_secret(private)
     if text is None:
         raise ConfigurationError("went away while it was read", file=str(private))
     signer = Signer(_key(text, private))
-    _settle_public(signer, public, made=made)
+    _settle_public(signer, public)
     return signer
 
 
-def _settle_public(signer: Signer, path: Path, *, made: bool) -> None:
+def _settle_public(signer: Signer, path: Path) -> None:
     mine = signer.public.hex()
     try:
         there = path.read_text("ascii").strip()
@@ -41,7 +45,7 @@ def _settle_public(signer: Signer, path: Path, *, made: bool) -> None:
         raise ConfigurationError("cannot be read", file=str(path)) from None
     if there == mine:
         return
-    if there and not made:
+    if there:
         raise ConfigurationError("is not the public half of the policy key", file=str(path))
     files.replace(path, mine.encode() + b"\n", 0o644)
 

@@ -46,7 +46,7 @@ _SECURITY: Final = {
     },
 }
 _PROBLEMS: Final = {
-    "400": "The body is not one JSON object, or the query cannot be read",
+    "400": "The body is not JSON, or the query cannot be read",
     "401": "No token, or one that is not valid",
     "403": "The role or the token's scope does not reach this far",
     "404": "There is no such resource, or it is another client's",

@@ -159,6 +159,10 @@ class LinkLeases:
         for key in [key for key in self._waiting if key[0] in credentials]:
             self._deny(key, "is revoked")
 
+    def is_revoked(self, credential_id: str) -> bool:
+        """Whether a revocation of this credential was heard."""
+        return credential_id in self._revoked
+
     async def once(self, wanted: Wanted) -> Injection:
         """A lease with a capability of its own, which is not kept. Raises CredentialUnavailable."""
         if wanted.credential_id in self._revoked:

@@ -240,7 +240,8 @@ class LinkPolicySource:
             self.leases.revoke(known.revoked)
         if known.sheet is not before.sheet:
             self._sheet_came.set()
-        if known.state.issued_ms > self._heard_ms:
+        # A newer revision is news whenever it was issued: the control plane's clock may have been set back.
+        if known.state.revision > before.state.revision or known.state.issued_ms > self._heard_ms:
             self._heard_ms = known.state.issued_ms
             age_ms = known.age_ms(self._clock.wall_ms())
             self._vouched_ns = self._clock.boot_ns() - age_ms * 1_000_000

@@ -31,6 +31,7 @@ def link_program(settings: EdgeSettings) -> Program | None:
     told = {
         "home": root,
         "region": settings.region,
+        "workers": settings.workers,
         "ray_address": settings.ray_address,
         "ray_token_file": settings.ray_token_file,
         "ray_epoch_file": settings.ray_epoch_file,

@@ -69,13 +69,15 @@ class Stored:
             or now - self._seen_ns < SEEN_SECONDS * _NS
         ):
             return
-        self._seen_ns, self._seen_ms = now, state.issued_ms
+        self._seen_ns = now
         try:
             await asyncio.to_thread(
                 self._snapshot.saw, state.signed, revision=state.revision, issued_ms=state.issued_ms
             )
         except OSError as error:
             _log.warning("newest manifest not noted", extra={"reason": error.strerror})
+        else:
+            self._seen_ms = state.issued_ms
 
     def _verified(self, state: State, seen: Signed | None) -> tuple[Known, Secret]:
         """Raises CustodyError for what must not be believed."""

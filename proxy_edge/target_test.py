@@ -100,7 +100,7 @@ class Commands:
             target, path, query = _target(command, known)
             injection = await self._injection(command, known, target)
             request = _request(target, path, query, injection, self._via_line)
-            status, milliseconds = await self._get(target, request)
+            status, milliseconds = await self._get(target, request, command.credential_id)
         except Refusal as refusal:
             code = refusal.code
         except Exception as error:  # noqa: BLE001 - whoever asked is told of every end
@@ -131,12 +131,19 @@ class Commands:
             Wanted(command.client_id, found.id, target.scheme, target.host, target.port)
         )
 
-    async def _get(self, target: CompiledTarget, request: bytes) -> tuple[int, float]:
-        """Status, and milliseconds from the first byte sent to the answer's head. Raises a Refusal."""
+    async def _get(
+        self, target: CompiledTarget, request: bytes, credential_id: str | None
+    ) -> tuple[int, float]:
+        """Status, and milliseconds from the first byte sent to the answer's head. Raises a Refusal.
+
+        credential_id: of what is injected in `request`; looked up again, because lease and dial took their time.
+        """
         tls = TlsIdentity(target.host, target.ca) if target.scheme == "https" else None
         _, connection, _ = await self._dialler.open(target.host, target.port, UpstreamConnection, tls)
         head = _Head(connection)
         try:
+            if credential_id is not None and self._leases.is_revoked(credential_id):
+                raise CredentialUnavailable(f"{credential_id} was revoked meanwhile")
             connection.begin(head, head=False)
             started = perf_counter_ns()
             connection.write(request)

@@ -53,6 +53,8 @@ class UpSettings(BaseSettings):
     @classmethod
     def _named(cls, value: str) -> str:
         names = split(value)
+        if value and not names:
+            raise ValueError("names no region")
         for name in names:
             if not REGION.match(name):
                 raise ValueError(f"{name} is not a region's name: lower-case letters, digits and hyphens")

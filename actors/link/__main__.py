@@ -71,12 +71,13 @@ def _serve(settings: LinkSettings, pinned: Pinned) -> int:
 
     attach.wait_for_cluster(settings)
     epoch = Epoch(settings.ray_epoch_file)  # as it is while that cluster is there, not before
-    cluster.join(settings)
+    cluster.join(settings, is_another=epoch.changed)
     _log.info("cluster joined", extra={"address": settings.ray_address})
     # Not asyncio.run, which would wait for a thread that looks up a name in a cluster that has gone.
     loop = asyncio.new_event_loop()
+    actors = attach.RayActors(settings.region)
     loop.run_until_complete(
-        run(attach.RayActors(settings.region), pinned, settings.region, epoch, announce=_say_ready)
+        run(actors, pinned, settings.region, epoch, workers=settings.workers, announce=_say_ready)
     )
     attach.leave(LEAVE_SECONDS)
     return 0

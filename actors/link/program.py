@@ -49,12 +49,13 @@ async def run(
     *,
     patience: Patience | None = None,
     listen_seconds: float = LISTEN_SECONDS,
+    workers: int = 0,
     announce: Callable[[], None] = lambda: None,
 ) -> None:
     """Serves workers until SIGTERM. `place.taken` must hold `pinned.socket`.
 
-    announce: called once the socket accepts. Raises Detached when only a new process can help,
-    ConfigurationError when the socket cannot be made.
+    workers: how many the edge has, 0 when unknown. announce: called once the socket accepts. Raises Detached
+    when only a new process can help, ConfigurationError when the socket cannot be made.
     """
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -68,6 +69,7 @@ async def run(
         patience=patience or Patience(loop.time),
         uniform=uniform,
         seconds=listen_seconds,
+        workers=workers,
     )
     results = Results(actors)
     server = LinkServer(

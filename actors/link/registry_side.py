@@ -41,10 +41,14 @@ class RegistrySide:
         patience: Patience,
         uniform: Uniform,
         seconds: float = LISTEN_SECONDS,
+        workers: int = 0,
     ) -> None:
-        """link: names this process, anew each start; edge: the host's id. seconds: until a question counts as lost."""
+        """link: names this process, anew each start; edge: the host's id. seconds: until a question counts as lost.
+
+        workers: how many the edge has, 0 when unknown.
+        """
         self._actors, self._held = actors, held
-        self._link, self._edge = link, edge
+        self._link, self._edge, self._workers = link, edge, workers
         self._patience, self._seconds = patience, seconds
         self._away = Backoff(uniform, first=0.05, most=1.0)
         self._doubts = Backoff(uniform, first=0.1, most=5.0)
@@ -139,4 +143,5 @@ class RegistrySide:
             sheet=-1 if self._doubtful else known.sheet,
             issued_ms=0 if self._doubtful else known.issued_ms,
             workers=server.workers,
+            expected=self._workers,
         )

@@ -38,10 +38,14 @@ class Reports:
         return tuple(self._edges.values())
 
     def heard(self, request: ListenRequest) -> None:
-        """A link said which workers it has and what they enforce."""
+        """A link said which workers it has and what they enforce.
+
+        Of a worker that has not attached to it yet nobody knows, so its edge is nowhere until then.
+        """
+        missing = len(request.workers) < request.expected
         report = EdgeReport(
             edge=request.edge,
-            revision=min((revision for _, revision in request.workers), default=-1),
+            revision=-1 if missing else min((revision for _, revision in request.workers), default=-1),
             workers=len(request.workers),
             seen_ms=self._clock.wall_ms(),
         )

@@ -38,8 +38,10 @@ def known_edges(
     """The edges of a region after it `said` which it hears. now_ms: wall time.
 
     A registry that was just started has heard none yet: what was known `before` stays for a while, so that nobody
-    takes a change for enforced because an edge is not in the list.
+    takes a change for enforced because an edge is not in the list. `seen_ms` is the region's word: no edge was seen
+    after now, or one would stay for as long as the region's clock is ahead.
     """
     named = {one.edge for one in said}
     oldest = now_ms - EDGE_KEPT_MS
-    return (*said, *(one for one in before if one.edge not in named and one.seen_ms > oldest))
+    seen = (msgspec.structs.replace(one, seen_ms=min(one.seen_ms, now_ms)) for one in said)
+    return (*seen, *(one for one in before if one.edge not in named and one.seen_ms > oldest))

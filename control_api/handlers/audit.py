@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from control_api.answers import envelope
 from control_api.bodies import LIMIT_DEFAULT, LIMIT_MAX, bad_cursor, cursor_of, read_cursor, whole
 from control_api.call import Answer, Call
-from control_api.ledger.change import Change
+from control_api.ledger.history import Entry
 from control_api.presentation import audited
 from models.clock import iso_ms
 from models.errors import Invalid, NotJson
@@ -27,7 +27,7 @@ async def list_all(call: Call) -> Answer:
     query = call.query
     limit = whole(query, "limit", LIMIT_DEFAULT, least=1, most=LIMIT_MAX)
     try:
-        changes, cursor = await call.services.ledger.history(
+        found, cursor = await call.services.ledger.history(
             call.params["clientId"],
             resource_id=query.get("resourceId"),
             actor=query.get("actor"),
@@ -38,26 +38,23 @@ async def list_all(call: Call) -> Answer:
         )
     except NotJson:
         raise bad_cursor() from None
-    entries = [entry for change in changes for entry in _entries(change, query.get("resourceId"))]
-    return Answer(200, envelope("audit", entries, None if cursor is None else cursor_of(cursor)))
+    shown = [_shown(entry) for entry in found]
+    return Answer(200, envelope("audit", shown, None if cursor is None else cursor_of(cursor)))
 
 
-def _entries(change: Change, resource_id: str | None) -> list[dict[str, Any]]:
-    return [
-        {
-            "auditId": f"{change.revision}-{index}",
-            "at": iso_ms(change.at_ms),
-            "actor": change.actor,
-            "action": change.action,
-            "resourceType": item.kind,
-            "resourceId": item.id,
-            "before": audited(item.before),
-            "after": audited(item.after),
-            "revision": change.revision,
-        }
-        for index, item in enumerate(change.items)
-        if resource_id in {None, item.id}
-    ]
+def _shown(entry: Entry) -> dict[str, Any]:
+    change, item = entry.change, entry.item
+    return {
+        "auditId": entry.place,
+        "at": iso_ms(change.at_ms),
+        "actor": change.actor,
+        "action": change.action,
+        "resourceType": item.kind,
+        "resourceId": item.id,
+        "before": audited(item.before),
+        "after": audited(item.after),
+        "revision": change.revision,
+    }
 
 
 def _moment(call: Call, name: str) -> int | None:

@@ -18,7 +18,7 @@ from control_api.ledger.bell import Bell
 from control_api.ledger.change import Change, Draft, Key, Replay, Written
 from control_api.ledger.crash import Crash
 from control_api.ledger.drafting import complete
-from control_api.ledger.history import Filter, history
+from control_api.ledger.history import Entry, Filter, history
 from control_api.ledger.kept import Kept
 from control_api.ledger.log import PAGE, Log
 from control_api.ledger.projection import REPLAY_MS, Projection, Remembered
@@ -271,8 +271,8 @@ class Ledger:
         before_ms: int | None = None,
         cursor: str | None = None,
         limit: int = 100,
-    ) -> tuple[list[Change], str | None]:
-        """A client's changes, newest first, and the cursor to go on with. Raises Unavailable, NotJson."""
+    ) -> tuple[list[Entry], str | None]:
+        """What a client's changes did, newest first, and the cursor to go on with. Raises Unavailable, NotJson."""
         wanted = Filter(resource_id=resource_id, actor=actor, after_ms=after_ms, before_ms=before_ms)
         async with _answering():
             return await history(self.log, client_id, wanted, cursor=cursor, limit=limit)

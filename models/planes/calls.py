@@ -39,7 +39,7 @@ class Obeyed(msgspec.Struct, frozen=True):
 class ListenRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A link's one outstanding question. revision, sheet, issued_ms: what it has, -1 and 0 for nothing.
 
-    workers: (index, applied revision) of each attached worker.
+    workers: (index, applied revision) of each attached worker. expected: how many the edge has, 0 when unknown.
     """
 
     link: str
@@ -48,6 +48,7 @@ class ListenRequest(msgspec.Struct, frozen=True, kw_only=True):
     sheet: int
     issued_ms: int
     workers: tuple[tuple[int, int], ...] = ()
+    expected: int = 0
 
 
 class ListenAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -53,11 +53,31 @@ def problems(
         elif line["type"] == "missing":
             message = "is required"
         else:
-            message = line["msg"].replace("Input should be", "must be", 1)
+            message = _reworded(line["type"], line["msg"], line.get("ctx", {}))
         if line["type"] != "extra_forbidden":
             location = _in_wire_names(kind, location)
         found.append(Problem(guarded(location, below=below_secret), message))
     return tuple(found)
+
+
+def _reworded(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    """The library's message in our words: what the field must be, without its names for types and stages."""
+    unit = "element" if kind in {"too_short", "too_long"} else "character"
+    match kind:
+        case "too_short" | "string_too_short":
+            return f"must have at least {_counted(context['min_length'], unit)}"
+        case "too_long" | "string_too_long":
+            return f"must have at most {_counted(context['max_length'], unit)}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return "must be a mapping of fields"
+        case "timezone_aware":
+            return "must say its time zone, such as Z"
+        case _:
+            return message.replace("Input should be", "must be", 1)
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
 def as_error(found: Iterable[Problem]) -> ValidationError:

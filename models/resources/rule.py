@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from models.resources.base import Effect, Flag, Pattern, Presence, ResourceId, Sequence, Value, whole
 
@@ -51,7 +51,12 @@ class FieldCheck(Value):
     presence: Presence = "must_exist"
 
 
-Checks = Annotated[tuple[FieldCheck, ...], Sequence, Field(max_length=32)]
+def _left_out(value: object) -> object:
+    """Null is what every optional field may be: left out."""
+    return () if value is None else value
+
+
+Checks = Annotated[tuple[FieldCheck, ...], Sequence, Field(max_length=32), BeforeValidator(_left_out)]
 
 
 class Rule(Value):

@@ -6,6 +6,7 @@ Only processes that the home's own records name, by session id and start time in
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from models.home import Home, short_directory
@@ -33,7 +34,8 @@ def _forget_sockets(edge: Path) -> None:
     """Removes the directory of an edge's link, which the link may have left behind."""
     folder = short_directory(edge, os.getuid())
     try:
-        if folder.lstat().st_uid != os.getuid():
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             return
         for name in ("link.sock", "link.lock"):
             (folder / name).unlink(missing_ok=True)

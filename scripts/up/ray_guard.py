@@ -130,7 +130,7 @@ def _watch(head: ray_head.Head, started: subprocess.Popen[bytes]) -> None:
     assert started.stdout is not None, "asked for above"
     deadline = time.monotonic() + START_SECONDS
     said, ready = b"", False
-    vital: set[int] = set()
+    vital: set[sessions.Process] = set()
     pipe = [started.stdout]
     while True:
         readable, _, _ = select.select(pipe, [], [], LOOK_SECONDS)
@@ -143,15 +143,23 @@ def _watch(head: ray_head.Head, started: subprocess.Popen[bytes]) -> None:
                 pipe = []
         if started.poll() is not None:
             return say(f"ray start ended with status {started.returncode}")
+        if not ready:
+            # While it starts already: `ray start` would wait half a minute for one that has gone.
+            vital |= _vital(started.pid)
         if not ready and ray_head.STARTED in said:
             ready = True
-            vital = {member.pid for member in sessions.members(started.pid) if member.name in VITAL}
             sys.stdout.write(f"ray ready: {head.address}\n")
             sys.stdout.flush()
         if not ready and time.monotonic() > deadline:
             return say(f"Ray has not started within {START_SECONDS:.0f} s")
-        if any(sessions.look(pid) is None for pid in vital):
+        if not all(sessions.is_same(member.pid, member.start) for member in vital):
             return say("a vital process of the Ray head has ended")
+
+
+def _vital(head: int) -> set[sessions.Process]:
+    """The vital members seen now, dead or alive. What a raylet forks has its name at first, but another parent."""
+    found = [*sessions.children(head), *sessions.unmourned(head)]
+    return {member for member in found if member.name in VITAL}
 
 
 def _make_room(head: ray_head.Head) -> None:

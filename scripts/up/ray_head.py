@@ -122,13 +122,18 @@ def own_directory(path: Path) -> Path:
 
 
 def forget_short_path(home: Path) -> None:
-    """Removes what `short_path` made, as far as it is empty then."""
+    """Removes what `short_path` made, as far as it is empty then; touches nothing in a place that is not ours."""
     folder = short_directory(home, os.getuid())
-    (folder / "ray").unlink(missing_ok=True)
     try:
+        found = folder.lstat()
+        # Anybody may have made something of that name, also a link to a directory of ours.
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            return
+        if (folder / "ray").is_symlink():
+            (folder / "ray").unlink(missing_ok=True)
         folder.rmdir()
     except OSError:
-        return  # somebody else's, or in use by another part
+        return  # nothing there, or in use by another part
 
 
 def free_port(home: Path, taken: Iterable[int] = ()) -> int:

@@ -33,22 +33,13 @@ class Process(NamedTuple):
 
 def look(pid: int) -> Process | None:
     """The living process `pid`; None when there is none. A zombie does not live."""
-    try:
-        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
-    except OSError:
-        return None
-    name, _, rest = text.partition("(")[2].rpartition(")")
-    fields = rest.split()
-    if fields[_STATE] in "ZX":
-        return None
-    return Process(pid, int(fields[_START]), int(fields[_PARENT]), int(fields[_SESSION]), name)
+    found = _read(pid)
+    return found[0] if found is not None and found[1] else None
 
 
 def everything() -> Iterator[Process]:
     """Every living process of this machine that /proc shows."""
-    for entry in os.listdir(_PROC):  # noqa: PTH208 - names are all that is needed, of thousands of entries
-        if entry.isdigit() and (found := look(int(entry))) is not None:
-            yield found
+    return (process for process, lives in _shown() if lives)
 
 
 def members(session: int) -> list[Process]:
@@ -59,6 +50,11 @@ def members(session: int) -> list[Process]:
 def children(parent: int) -> list[Process]:
     """The living children of a process, by process id."""
     return sorted(process for process in everything() if process.parent == parent)
+
+
+def unmourned(parent: int) -> list[Process]:
+    """The children of a process that have ended, and which it has not waited for yet."""
+    return [process for process, lives in _shown() if not lives and process.parent == parent]
 
 
 def boot_id() -> str:
@@ -104,6 +100,25 @@ def end(session: int, start: int, *, grace: float = GRACE_SECONDS) -> bool:
         time.sleep(0.01)
         left = remaining(session, start)
     return not left
+
+
+def _shown() -> Iterator[tuple[Process, bool]]:
+    """Every process that /proc shows, and whether it lives."""
+    for entry in os.listdir(_PROC):  # noqa: PTH208 - names are all that is needed, of thousands of entries
+        if entry.isdigit() and (found := _read(int(entry))) is not None:
+            yield found
+
+
+def _read(pid: int) -> tuple[Process, bool] | None:
+    """The process `pid` and whether it lives; None when there is none."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return None
+    name, _, rest = text.partition("(")[2].rpartition(")")
+    fields = rest.split()
+    found = Process(pid, int(fields[_START]), int(fields[_PARENT]), int(fields[_SESSION]), name)
+    return found, fields[_STATE] not in "ZX"
 
 
 def _signal(processes: list[Process], number: int) -> None:

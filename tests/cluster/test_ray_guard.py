@@ -31,6 +31,14 @@ class Guarded:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Returns when the head is ready."""
+        guard = self.begin()
+        assert guard.stdout is not None
+        with guard.stdout as said:
+            assert said.readline() == f"ray ready: {self.head.address}\n".encode(), self.log.read_text()
+        return guard
+
+    def begin(self) -> subprocess.Popen[bytes]:
+        """Returns at once."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 ray_guard.arguments(self.head),
@@ -40,15 +48,13 @@ class Guarded:
                 stderr=log,
                 start_new_session=True,
             )
-        assert self.process.stdout is not None
-        with self.process.stdout as said:
-            assert said.readline() == f"ray ready: {self.head.address}\n".encode(), self.log.read_text()
         return self.process
 
     @property
     def members(self) -> list[sessions.Process]:
         """The living processes of the head's session."""
-        return sessions.members(json.loads(ray_guard.session_file(self.head.home).read_text())["session"])
+        record = ray_guard.session_file(self.head.home)
+        return sessions.members(json.loads(record.read_text())["session"]) if record.exists() else []
 
     def kill(self, name: str) -> None:
         """SIGKILL to the member of that name."""
@@ -90,6 +96,20 @@ def test_head_listens_on_loopback_and_goes_as_a_whole(guarded: Guarded) -> None:
     assert guard.wait(20.0) == 0
     assert guarded.members == []
     assert time.monotonic() - began < 10.0
+
+
+def test_head_that_loses_a_part_while_it_starts_goes_at_once(guarded: Guarded) -> None:
+    """`ray start` would wait for it half a minute."""
+    for name in ("gcs_server", "raylet"):
+        with guarded.begin() as guard:
+            wait_until(lambda name=name: name in {member.name for member in guarded.members}, 30.0)
+            guarded.kill(name)
+            began = time.monotonic()
+            assert guard.wait(20.0) == 1
+            assert time.monotonic() - began < 10.0
+            assert guard.stdout is not None
+            assert guard.stdout.read() == b""  # it was not ready yet
+        assert guarded.members == []
 
 
 def test_head_goes_with_a_guard_that_was_killed(guarded: Guarded) -> None:

@@ -131,12 +131,22 @@ async def test_many_at_once_with_one_key_make_one(core: Api) -> None:
     assert len((await core.get("{c}/targets")).json()["targets"]) == 1
 
 
-async def test_what_is_not_one_json_object_is_400(core: Api) -> None:
-    """Not JSON, not UTF-8, twice the same field, NaN, no object, too deep: 400, nothing stored."""
+async def test_json_of_another_type_is_422(core: Api) -> None:
+    """A list, a string, a number, null: JSON, and no resource."""
+    head = core.head
+    for body in (b"[]", b"null", b'"x"', b"5", b"true"):
+        answer = await core.call("POST", "{c}/targets", content=body)
+        assert answer.status_code == 422
+        assert answer.json()["errors"] == [{"field": "body", "message": "must be an object"}]
+    assert core.head == head
+
+
+async def test_what_is_not_json_is_400(core: Api) -> None:
+    """Not JSON, not UTF-8, twice the same field, NaN, too deep: 400, nothing stored."""
     head = core.head
     good = json.dumps(target_body()).encode()
     bodies = [
-        b"", b"{", b"[]", b"null", b'"x"', b"5", good + b"x", b"\xff\xfe{}", b"\xef\xbb\xbf" + good, b'{"a":NaN}',
+        b"", b"{", good + b"x", b"\xff\xfe{}", b"\xef\xbb\xbf" + good, b'{"a":NaN}',
         b'{"a":1e999}', b'{"targetName":"a","targetName":"b"}', b'{"a":' * 40 + b"1" + b"}" * 40, b"[" * 500_000,
         b'{"a":"\\ud800"}', b'{"a":' + b"9" * 5000 + b"}", b"{'a':1}",
     ]  # fmt: skip
@@ -173,6 +183,27 @@ async def test_broken_http_is_a_problem_too(core: Api) -> None:
     bad = await core.get("/clients?cursor=%ff")
     assert bad.status_code == 400
     assert (await core.get("/clients?" + "&".join(f"a{n}=1" for n in range(40)))).status_code == 400
+
+
+async def test_a_head_that_can_be_read_in_two_ways_ends_the_connection(core: Api) -> None:
+    """What one reader takes for a body, another takes for the next request: neither is answered as one."""
+    second = b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\n"
+    for field in (
+        b"Content-Length : %d" % len(second),
+        b"Content-Length: 1\r\n\tX: y",
+        b"Content-Length: \xd9\xa3",
+        b"X: a\nContent-Length: %d" % len(second),
+        b"X: a\0b",
+        b"Host: b",
+        b" folded: x",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", core.port)
+        writer.write(b"GET /v1/health HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n%b" % (field, second))
+        answer = await asyncio.wait_for(reader.read(), 10)
+        assert answer.startswith(b"HTTP/1.1 400 "), field
+        assert answer.count(b"HTTP/1.1 ") == 1, field
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_two_authorizations_are_none(core: Api) -> None:

@@ -11,6 +11,7 @@ from control_api.custody import Sealer
 from models.custody.orders import Envelope, Expire, Put, read_order
 from models.custody.sheet import Certificate
 from models.errors import SealBroken, Unavailable
+from models.planes.feed import Uplink
 from tests.kit.plane import CLIENT, SIGNER, VERIFIER, Vault, plane
 
 ENVELOPE = Envelope(side="target", auth_type="apiKey", secret={"key": "canary-value", "in": "header"})
@@ -56,6 +57,25 @@ async def test_a_certificate_that_another_process_heard_is_found(tmp_path: Path)
         await other.ledger.catch_up()
         await other.sealer.prepare("us")
         other.sealer.seal_put("us", CLIENT, "cred_a", 1, ENVELOPE)
+
+
+async def test_a_newer_key_that_another_process_heard_is_sealed_to(tmp_path: Path) -> None:
+    """A vault that lost its store has another key; what is sealed to the old one would be lost."""
+    vaults: dict[str, Vault] = {}
+    async with (
+        plane(tmp_path / "control.db", vaults=vaults) as one,
+        plane(tmp_path / "control.db", vaults=vaults) as other,
+    ):
+        await one.enrol("us")
+        await other.ledger.catch_up()
+        await other.sealer.prepare("us")
+        vault = vaults["us"]
+        renewed = Vault("us", identity=vault.identity)
+        await one.feed.uplink("us", Uplink(certificate=renewed.certificate(issued_ms=2)))
+        await other.sealer.prepare("us")
+        order = read_order(other.sealer.seal_put("us", CLIENT, "cred_a", 1, ENVELOPE), VERIFIER)
+        assert isinstance(order, Put)
+        assert order.binding.recipient == renewed.opener.key_id
 
 
 async def test_a_secret_that_stays_can_end_at_another_time(tmp_path: Path) -> None:

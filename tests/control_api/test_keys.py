@@ -40,6 +40,17 @@ def test_a_public_half_of_another_key_is_refused(tmp_path: Path) -> None:
         load_signer(private, public)
 
 
+def test_a_lost_private_half_is_not_made_again(tmp_path: Path) -> None:
+    """A new key would be believed by no region, and hide that the old one must be restored."""
+    private, public = tmp_path / "policy.key", tmp_path / "policy.pub"
+    first = load_signer(private, public)
+    private.unlink()
+    with pytest.raises(ConfigurationError, match="restore it"):
+        load_signer(private, public)
+    assert not private.exists()
+    assert public.read_text().strip() == first.public.hex()
+
+
 @pytest.mark.parametrize("text", ["", "zz" * 32, "00" * 31, "00" * 33])
 def test_a_file_without_a_key_is_refused(text: str, tmp_path: Path) -> None:
     """Without showing what is in it, and without replacing it."""

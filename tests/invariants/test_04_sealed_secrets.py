@@ -1,6 +1,7 @@
-"""Invariant 4, as far as an edge alone goes: no secret leaves in an answer, record, log, metric, page or file.
+"""Invariant 4: secrets are sealed from the moment they arrive; none leaves in an answer, record, log, metric, page or file.
 
-The target is hostile: it was handed the credential and echoes it wherever HTTP has room, in every form of the
+First an edge alone, then control API, registry, vault and link. A whole installation is searched in tests/e2e. The
+target is hostile: it was handed the credential and echoes it wherever HTTP has room, in every form of the
 closed list and cut at every place. Canary secrets hold characters that make the forms differ.
 """
 
@@ -10,6 +11,7 @@ import base64
 import contextlib
 import gzip
 import json
+import logging
 import random
 import re
 import subprocess
@@ -24,9 +26,14 @@ import pytest
 import yaml
 
 from proxy_edge.scrub.forms import Forms, spell
+from tests.kit.api import REGIONS, api, caller_body, sender_body
+from tests.kit.canary import Canaries
 from tests.kit.edge import CALLER_KEY, ROOT, EdgeProcess, policy, running_edge, until
 from tests.kit.hand import HandUpstream, Peer
+from tests.kit.linked import linked
 from tests.kit.raw import RawAnswer, RawClient, get, request
+from tests.kit.upstream import Upstream
+from tests.kit.whole_region import WholeRegion
 
 BEARER = "Sk/l1ve+\"q<&'=~*\\ %?:end_K9-canary"
 HEADER_KEY = 'hdr/K3y+"x<&>=~\\ %?canary-Two'
@@ -576,6 +583,82 @@ def test_a_bad_change_of_the_policy_is_reported_without_quoting_it(tmp_path: Pat
         until(lambda: not ready()["policyFault"], 30)
         assert sealed(edge.log().encode())
         assert "cnry-57" not in edge.log()
+
+
+# -- the planes -------------------------------------------------------------------------------------------
+
+
+async def test_control_plane_seals_what_arrives(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Made, replaced, altered, refused, repeated: not in store, logs, answers or feed, which has it for the vault only."""
+    caplog.set_level(logging.DEBUG)
+    canaries, heard = Canaries(), []
+    async with api(tmp_path) as core:
+
+        async def ask(method: str, path: str, **more: Any) -> Any:
+            answer = await core.call(method, path, **more)
+            heard.append(repr(answer.headers).encode() + answer.content)
+            return answer
+
+        for body, field in ((caller_body(), "key"), (sender_body(), "token")):
+            key = {"idempotency-key": canaries.odd()}
+            told = {**body, "credentialSecret": {field: canaries.odd()}}
+            for _ in range(2):
+                made = await ask("POST", "{c}/credentials", json=told, headers=key)
+            assert made.status_code == 201
+            path = f"{{c}}/credentials/{made.json()['credentials'][0]['credentialId']}"
+            assert (await ask("PUT", path, json=told)).status_code == 200
+            patch = {"credentialSecret": {field: canaries.odd()}}
+            assert (await ask("PATCH", path, json=patch)).status_code == 200
+            for wrong in (canaries.odd(), {canaries.plain(): canaries.odd()}, {field: [canaries.odd()]}):
+                refused = await ask("PATCH", path, json={"credentialSecret": wrong})
+                assert refused.status_code == 422
+            assert (await ask("PATCH", path, json=patch, token=f"u-{canaries.plain()}")).status_code == 401
+            assert (await ask("GET", "{c}/audit")).status_code == 200
+        region = core.regions[REGIONS[0]]
+        until_all = core.head
+        assert await core.plane.ledger.propagated(until_all, (REGIONS[0],), 5.0)
+        opened = [one["secret"] for one in region.secrets()]
+        fed = [repr(answer).encode() for answer in region.answers]
+    search = canaries.search()
+    assert len(opened) == 6
+    assert all(search.first(json.dumps(one).encode()) for one in opened)
+    assert [search.first(one) for one in (*heard, *fed, caplog.text.encode())] == [None] * (
+        len(heard) + len(fed) + 1
+    )
+    assert_nothing_in(tmp_path, search, {"control.db"})
+
+
+def test_region_keeps_and_carries_it_sealed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Vault, registry, link and edge: stores, mirror, snapshot, rings, records and logs have neither it nor the pepper."""
+    caplog.set_level(logging.DEBUG)
+    canaries = Canaries()
+    first, second, key = canaries.odd(), canaries.odd(), canaries.odd()
+    with Upstream() as upstream, linked(tmp_path, kind=WholeRegion) as (plane, edge):
+        region = plane.region
+        plane.attend()
+        plane.do(region.credential("shown", "proxy", "apiKey", {"key": key}))
+        plane.do(region.sample(upstream.url, proxyProxyCredentialIds=["caller", "shown"]))
+        edge.wait_ready()
+        for token in (first, second):
+            plane.do(region.credential("sender", "target", "bearer", {"token": token}))
+            revision = plane.call("publish").revision
+            until(lambda revision=revision: edge.ready()["revision"] == revision, 10)
+            assert edge.get("/api/api/x", key=key).status == 200
+            assert edge.get("/api/api/x", key=canaries.odd()).status == 401
+            assert upstream.seen[-1].get("authorization") == f"Bearer {token}"
+        until((edge.home / "records" / "requests.ndjson").exists, 5)
+        pepper = region.core._lessor._pepper.reveal()
+        fed = [repr(answer).encode() for answer in region.feed.told]
+    search = canaries.search(pepper)
+    assert [search.first(one) for one in (*fed, caplog.text.encode())] == [None] * (len(fed) + 1)
+    assert_nothing_in(tmp_path, search, {"vault.db", "registry.db", "state", "requests.ndjson", "edge.log"})
+
+
+def assert_nothing_in(folder: Path, search: Any, expected: set[str]) -> None:
+    """Searches every file below; only once nobody of this process has a store open there."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert expected <= {path.name for path in files}
+    assert {str(path): form for path in files if (form := search.of_file(path)) is not None} == {}
 
 
 class Stream:

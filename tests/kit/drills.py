@@ -154,7 +154,7 @@ class Drill:
         found = []
         for call in self.calls(killed):
             if call.status == 0:
-                found.append(last[call.connection])
+                found.append(last.get(call.connection, "nobody"))
             else:
                 last[call.connection] = call.worker
         return found

@@ -95,6 +95,7 @@ class RawUpstream:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)  # not sooner: the end waits for its last breath, too
         self.connections += 1
         self.open += 1
         try:
@@ -108,7 +109,6 @@ class RawUpstream:
             pass
         finally:
             self.open -= 1
-            self._tasks.discard(task)
             writer.close()
             with contextlib.suppress(Exception):
                 await writer.wait_closed()

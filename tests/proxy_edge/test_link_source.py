@@ -353,6 +353,18 @@ async def test_age_is_that_of_the_manifest(region: EdgeRegion) -> None:
         assert len(worker.bundles) == 1
 
 
+async def test_clock_that_was_set_back_does_not_age_what_is_new(region: EdgeRegion) -> None:
+    """Once it was ahead, no later issue counts until it is there again; a newer revision does."""
+    await region.sample("https://target.test")
+    async with region.attended(), Worker(region).following() as worker:
+        await until(lambda: worker.bundles)
+        region.reissue(region.clock.wall_ms() + 50_000)
+        await until(lambda: worker.ages)
+        region.publish(issued_ms=region.clock.wall_ms() - 20_000)
+        await until(lambda: len(worker.bundles) == 2)
+        assert 19 < worker.bundles[-1].age < 30
+
+
 # -- snapshot ----------------------------------------------------------------------------------------
 
 
@@ -463,6 +475,7 @@ async def test_manifest_heard_is_noted_on_disk(region: EdgeRegion, monkeypatch: 
     monkeypatch.setattr(stored, "SEEN_SECONDS", 0.0)
     async with served(region) as worker:
         noted = worker.mode.source._stored
+        await until(lambda: noted._seen_ms)
         before = noted._seen_ms
         region.reissue(before + 30_000)
         await until(lambda: noted._seen_ms == before + 30_000)

@@ -43,7 +43,7 @@ def test_policy_file_needs_no_link(tmp_path: Path) -> None:
 
 
 def test_link_is_told_all_by_its_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Home, region, cluster and log, as the settings have them; relative homes are made absolute."""
+    """Home, region, workers, cluster and log, as the settings have them; relative homes are made absolute."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EXEAT_REGION", "elsewhere")
     settings = EdgeSettings.load(
@@ -52,6 +52,7 @@ def test_link_is_told_all_by_its_environment(tmp_path: Path, monkeypatch: pytest
         ray_address="127.0.0.1:6379",
         ray_token_file="/t",
         log_level="warning",
+        workers=3,
     )
     program = link_program(settings)
     assert program is not None
@@ -65,6 +66,7 @@ def test_link_is_told_all_by_its_environment(tmp_path: Path, monkeypatch: pytest
         "EXEAT_RAY_TOKEN_FILE": "/t",
         "EXEAT_LOG": str(program.output),
         "EXEAT_LOG_LEVEL": "warning",
+        "EXEAT_WORKERS": "3",
     }
     assert expected.items() <= told.items()
     assert "EXEAT_RAY_EPOCH_FILE" not in told

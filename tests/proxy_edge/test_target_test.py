@@ -24,7 +24,7 @@ from proxy_edge.known import Known, Trusted
 from proxy_edge.leases import LinkLeases
 from proxy_edge.target_test import Commands
 from proxy_edge.vault_client import VaultClient
-from tests.kit.edge import TARGET_TOKEN
+from tests.kit.edge import TARGET_TOKEN, until
 from tests.kit.edge_region import HOST_ID, REGION, EdgeRegion
 from tests.kit.upstream import Answer, RawUpstream, Upstream
 
@@ -32,9 +32,11 @@ VIA = b"via: 1.1 exeat-test\r\n"
 
 
 class Bench:
-    """One worker's command runner, over a real vault and a real dialler."""
+    """One worker's command runner, over a real vault and a real dialler. heard: of revocations, with each grant."""
 
-    def __init__(self, region: EdgeRegion, allow: str = "127.0.0.0/8") -> None:
+    def __init__(
+        self, region: EdgeRegion, allow: str = "127.0.0.0/8", *, heard: frozenset[str] = frozenset()
+    ) -> None:
         self.region = region
         self.results: list[CommandResult] = []
         trusted = Trusted(REGION, Verifier(region.control.public), Verifier(region.identity.public))
@@ -45,9 +47,11 @@ class Bench:
 
         async def call(_role: str, _method: str, payload: bytes, _timeout: float) -> bytes:
             try:
-                return await region.grant(payload)
+                granted = await region.grant(payload)
             except PeerUnavailable as error:  # as the link's client says it
                 raise LinkUnavailable(error.detail) from None
+            leases.revoke(heard)
+            return granted
 
         vault = VaultClient(call, region.host_identity, REGION, region.clock)
         leases = LinkLeases(vault.lease, region.clock)
@@ -187,6 +191,16 @@ async def test_what_is_not_there_or_anothers(region: EdgeRegion, fields: dict[st
         await region.revoke("gone")
         assert (await Bench(region).carry(**fields)).code == code
         assert upstream.connections == 0
+
+
+async def test_credential_that_is_revoked_between_lease_and_send(region: EdgeRegion) -> None:
+    """It was live when the command came; nothing is sent with it any more."""
+    with Upstream() as upstream:
+        await region.sample(upstream.url)
+        bench = Bench(region, heard=frozenset({"sender"}))
+        assert (await bench.carry("sender")).code == "credential-unavailable"
+        await asyncio.to_thread(until, lambda: upstream.connections and not upstream.open, 5, "dial")
+        assert upstream.seen == []
 
 
 async def test_vault_that_is_away(region: EdgeRegion) -> None:

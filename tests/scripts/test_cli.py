@@ -115,7 +115,7 @@ def test_settings_lists_all_of_them(run: Callable[..., subprocess.CompletedProce
     names = [f"EXEAT_{name.upper()}" for name in EdgeSettings.model_fields]
     assert [line.split()[0] for line in lines[start : start + len(names)]] == names
     workers = [line.split()[1:3] for line in lines if line.startswith("EXEAT_WORKERS ")]
-    assert workers == [["4", "1"], ["4", "1"]]  # of `up` and of `edge`
+    assert workers == [["4", "1"], ["4", "1"], ["4", "0"]]  # of `up`, of `edge` and of its link
     assert [line[2:] for line in lines if line.startswith("# exeat ")] == [
         *("exeat up, down, status, token", "exeat control", "exeat edge", "exeat actors"),
         "exeat demo-upstream",

@@ -23,6 +23,7 @@ def test_options_stand_above_defaults_and_the_home_is_absolute() -> None:
     [
         ("regions", "a,B", "EXEAT_REGIONS: B is not a region's name"),
         ("regions", "a,../b", "EXEAT_REGIONS: ../b is not a region's name"),
+        ("regions", " ,,", "EXEAT_REGIONS: names no region"),
         ("regions", "a,a", "EXEAT_REGIONS: names a region twice"),
         ("regions", ",".join(f"r{number}" for number in range(17)), "EXEAT_REGIONS: at most 16"),
         ("port_base", "http", "EXEAT_PORT_BASE: must be a whole number"),

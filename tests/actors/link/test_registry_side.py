@@ -48,6 +48,7 @@ class Side:
             edge="e1",
             patience=Patience(asyncio.get_running_loop().time),
             uniform=random.uniform,
+            workers=2,
         )
         self.server = LinkServer(
             self.held,
@@ -82,7 +83,9 @@ def told(request: ListenRequest) -> tuple[int, int, int]:
 
 async def test_each_question_says_what_is_held(side: Side) -> None:
     """From nothing on; an answer that expired changes nothing."""
-    assert side.actors.asked[0] == ListenRequest(link="l1", edge="e1", revision=-1, sheet=-1, issued_ms=0)
+    assert side.actors.asked[0] == ListenRequest(
+        link="l1", edge="e1", revision=-1, sheet=-1, issued_ms=0, expected=2
+    )
     state = side.region.change(3, a="1")
     assert told(await side.hear(ListenAnswer(delta=state.full()))) == (3, -1, state.issued_ms)
     assert told(await side.hear(ListenAnswer())) == (3, -1, state.issued_ms)

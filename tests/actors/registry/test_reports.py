@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from actors.registry.reports import FORGET_MS, Reports
 from models.custody.signing import Signed
 from models.planes.calls import ListenRequest
@@ -36,6 +38,14 @@ def test_an_edge_is_as_far_as_its_slowest_worker() -> None:
         EdgeReport(edge="e1", revision=5, workers=2, seen_ms=Clock.now),
         EdgeReport(edge="e2", revision=-1, workers=0, seen_ms=Clock.now),
     )
+
+
+def test_an_edge_with_a_worker_that_is_not_heard_is_nowhere() -> None:
+    """What is not attached to the link yet may enforce anything; with all of them there, the slowest counts."""
+    reports = Reports(Clock())
+    for workers, revision in ((((0, 7),), -1), (((0, 7), (1, 7)), 7)):
+        reports.heard(msgspec.structs.replace(heard(*workers), expected=2))
+        assert [edge.revision for edge in reports.edges] == [revision]
 
 
 def test_only_a_difference_is_worth_an_uplink_of_its_own() -> None:

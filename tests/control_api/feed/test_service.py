@@ -310,6 +310,19 @@ async def test_an_edge_is_not_forgotten_with_its_registry(tmp_path: Path) -> Non
         assert here.feed.status("us").edges == (newer,)
 
 
+async def test_a_region_whose_clock_is_ahead_keeps_no_edge_longer(tmp_path: Path) -> None:
+    """When an edge was seen is the region's word, which is bounded by our clock."""
+    clock = HandClock()
+    async with plane(tmp_path / "control.db", clock=clock) as here:
+        await here.enrol("us")
+        ahead = EdgeReport(edge="edge-1", revision=0, workers=2, seen_ms=clock.ms + 3_600_000)
+        await here.feed.uplink("us", Uplink(edges=(ahead,)))
+        assert [one.edge for one in here.feed.status("us").edges] == ["edge-1"]
+        clock.ms += EDGE_KEPT_MS
+        await here.feed.uplink("us", Uplink())
+        assert here.feed.status("us").edges == ()
+
+
 async def test_closing_answers_those_who_wait(tmp_path: Path) -> None:
     """A stop does not have to wait for long polls."""
     async with plane(tmp_path / "control.db") as here:

@@ -68,6 +68,19 @@ async def test_the_list_is_filtered_and_paged(tmp_path: Path) -> None:
         assert paged == whole
 
 
+async def test_a_deletion_with_its_rules_does_not_overfill_a_page(core: Api) -> None:
+    """`limit` counts entries, not changes."""
+    ids = await core.stack()
+    for _ in range(2):
+        await core.post(f"{{c}}/proxies/{ids['proxy']}/rules", {"effect": "deny"})
+    await core.delete(f"{{c}}/proxies/{ids['proxy']}")
+    whole = (await core.get("{c}/audit")).json()["audit"]
+    first = (await core.get("{c}/audit?limit=2")).json()
+    assert [entry["resourceType"] for entry in first["audit"]] == ["proxy", "rule"]
+    rest = (await core.get("{c}/audit", params={"cursor": first["nextCursor"]})).json()
+    assert first["audit"] + rest["audit"] == whole
+
+
 async def test_bad_filters_are_named(core: Api) -> None:
     """Each by the name of its parameter."""
     for query, field in (
@@ -78,6 +91,7 @@ async def test_bad_filters_are_named(core: Api) -> None:
         ("limit=1e2", "limit"),
         ("cursor=x", "cursor"),
         ("cursor=MTp4", "cursor"),
+        ("cursor=MQ", "cursor"),
         ("colour=red", "colour"),
     ):
         assert fields(await core.get(f"{{c}}/audit?{query}")) == [field]

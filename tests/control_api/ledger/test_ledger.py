@@ -162,29 +162,31 @@ async def test_history_is_filtered_and_goes_on(tmp_path: Path) -> None:
         await written_history(here, clock)
         everything, cursor = await here.ledger.history(CLIENT)
         assert cursor is None
-        assert [change.at_ms for change in everything] == [start + 1000 * n for n in range(10, 0, -1)]
+        assert [change.at_ms for change, _ in everything] == [start + 1000 * n for n in range(10, 0, -1)]
 
         by_actor, _ = await here.ledger.history(CLIENT, actor="usr_3")
-        assert [change.actor for change in by_actor] == ["usr_3", "usr_3"]
+        assert [change.actor for change, _ in by_actor] == ["usr_3", "usr_3"]
         by_resource, _ = await here.ledger.history(CLIENT, resource_id="tgt_1")
         assert len(by_resource) == 5
         before, after = start + 8000, start + 3000
         by_time, cursor = await here.ledger.history(CLIENT, after_ms=after, before_ms=before)
-        assert [change.at_ms - start for change in by_time] == [7000, 6000, 5000, 4000]
+        assert [change.at_ms - start for change, _ in by_time] == [7000, 6000, 5000, 4000]
         assert cursor is None
 
         pages, cursor = [], None
         while True:
             page, cursor = await here.ledger.history(CLIENT, resource_id="tgt_0", cursor=cursor, limit=2)
-            pages.append([change.revision for change in page])
+            pages.append([change.revision for change, _ in page])
             if cursor is None:
                 break
         found = [revision for page in pages for revision in page]
         assert [len(page) for page in pages] == [2, 2, 1]
-        assert found == [change.revision for change in everything if change.items[0].id == "tgt_0"]
+        assert found == [entry.change.revision for entry in everything if entry.item.id == "tgt_0"]
 
 
-@pytest.mark.parametrize("cursor", ["x", "-1", "", "1" * 30, "\N{ARABIC-INDIC DIGIT ONE}"])
+@pytest.mark.parametrize(
+    "cursor", ["x", "-1", "", "1", "1-", "1" * 30 + "-0", "\N{ARABIC-INDIC DIGIT ONE}-0"]
+)
 async def test_a_cursor_that_is_none_of_ours_is_refused(cursor: str, tmp_path: Path) -> None:
     """400 for it, not a page from anywhere."""
     async with plane(tmp_path / "control.db") as here:

@@ -28,6 +28,26 @@ def test_a_rule_without_checks_has_the_defaults_of_the_contract():
     )  # fmt: skip
 
 
+def test_every_optional_field_may_be_null():
+    """As if it were left out."""
+    optional = ("methods", "path", "headerChecks", "queryChecks", "notes")
+    assert read(**dict.fromkeys(optional)) == read()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"path": "/x"}, "must be a mapping of fields"),
+        ({"methods": []}, "must have at least 1 element"),
+        ({"headerChecks": [{"name": "x"}] * 33}, "must have at most 32 elements"),
+        ({"notes": "x" * 4097}, "must have at most 4096 characters"),
+    ],
+)
+def test_refusals_name_no_type_of_ours(fields, message):
+    """What the field must be, in the words of the contract."""
+    assert faults(**fields) == [(next(iter(fields)), message)]
+
+
 def test_checks_are_read_by_their_wire_names():
     """All of it at once, presence defaulting to must_exist."""
     rule = read(

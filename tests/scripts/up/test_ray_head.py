@@ -79,6 +79,23 @@ def test_short_path_in_a_directory_open_to_others_is_refused(head: Head) -> None
         folder.rmdir()
 
 
+def test_forgetting_touches_nothing_of_others(head: Head, tmp_path: Path) -> None:
+    """A link that somebody put there does not lead us to a file of ours, and a file is no reason to fail."""
+    folder, mine = short_directory(head.home, os.getuid()), tmp_path / "mine"
+    mine.mkdir()
+    (mine / "ray").symlink_to("/elsewhere")
+    try:
+        folder.symlink_to(mine)
+        ray_head.forget_short_path(head.home)
+        assert (mine / "ray").is_symlink()
+        folder.unlink()
+        folder.touch()
+        ray_head.forget_short_path(head.home)
+        assert folder.exists()
+    finally:
+        folder.unlink()
+
+
 def test_free_port_is_steady_free_and_not_a_taken_one(tmp_path: Path) -> None:
     """The same for one home; another one when that is in use or wanted for something else."""
     first = ray_head.free_port(tmp_path)
