@@ -193,7 +193,11 @@ class RegistryCore:
         answer = await self._feed.poll(-1 if self._from_nothing else self._state.revision)
         self._take_commands(answer.commands)
         if answer.orders:
-            await self._hand_over(answer.orders)
+            try:
+                await self._hand_over(answer.orders)
+            except PeerUnavailable:
+                self._publish_revocations(answer)
+                raise
         before = self._state.revision
         if answer.delta is None:
             await self._refresh(answer.manifest)
@@ -222,6 +226,22 @@ class RegistryCore:
             _log.info("policy applied", extra={"revision": state.revision, "documents": len(state.documents)})
         self._state = state
         self._listeners.publish(state)
+
+    def _publish_revocations(self, answer: FeedAnswer) -> None:
+        """Tells links of a revocation although the vault is away; it is neither kept nor acknowledged before.
+
+        Other news wait for the vault, so that no edge gives up a lease for a version that cannot be leased yet.
+        """
+        if answer.delta is None:
+            return
+        state = self._state.apply(answer.delta, self._control)
+        self._check_revoked(state, answer.delta)
+        before = self._state.documents
+        if any(
+            one.kind == "credential" and is_revoked(one) and before.get((one.kind, one.id)) != one
+            for one in answer.delta.upserts
+        ):
+            self._listeners.publish(state)
 
     def _check_revoked(self, state: RegionState, delta: Delta) -> None:
         """Raises StateRefused when a credential that was revoked once would be back."""

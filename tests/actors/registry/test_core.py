@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from models.custody.orders import Revoke, sign_order
+from models.custody.orders import Forget, Revoke, sign_order
 from models.custody.signing import Signed, Signer
 from models.errors import StoreUnavailable
 from models.planes.calls import ListenRequest
@@ -240,6 +240,28 @@ async def test_orders_go_to_the_vault_before_the_revision_counts(bench, until) -
     await until(lambda: bench.server.acknowledged == 1)
     assert ids(core) == {"p1"}
     assert len(bench.vault.obeyed) == 1
+
+
+async def test_links_hear_of_a_revocation_while_the_vault_is_away(bench, until) -> None:
+    """It is told at once, kept and acknowledged only when the vault has obeyed; other news wait for the vault."""
+    core = await bench.core()
+    await until(lambda: core.status().certificate and core.state.revision == 0)
+    bench.vault.away = True
+    bench.plane.change(document("proxy", "p1", 1), orders=(Forget(REGION, "cred_0", 1),))
+    bench.server.wake()
+    asked = bench.vault.asked
+    await until(lambda: bench.vault.asked >= asked + 2)
+    assert core._listeners.delta_from(-1).upserts == ()
+
+    gone = document("credential", "cred_1", 2, credentialStatus="revoked")
+    bench.plane.change(gone, orders=(Revoke(REGION, "cred_1"),))
+    await until(lambda: gone in core._listeners.delta_from(-1).upserts)
+
+    assert core.state.revision == 0
+    assert bench.server.acknowledged == 0
+    bench.vault.away = False
+    await until(lambda: bench.server.acknowledged == 2)
+    assert core.state.revision == 2
 
 
 async def test_policy_without_orders_does_not_need_the_vault(bench, until) -> None:
