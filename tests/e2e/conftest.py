@@ -21,7 +21,8 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHom
 
 @pytest.fixture(scope="session")
 def custody_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHome]:
-    """One region, two workers; its tests kill its processes, and wait until all is well again."""
+    """One region, two workers, all of which log as much as they can; its tests kill its processes and wait for the next."""
     root = tmp_path_factory.mktemp("custody") / "home"
-    with running_home(root, regions=("us-east-1",)) as home:
+    told = {"EXEAT_LOG_LEVEL": "debug"}
+    with running_home(root, regions=("us-east-1",), environment=told) as home:
         yield home

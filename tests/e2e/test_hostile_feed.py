@@ -26,6 +26,8 @@ from tests.kit.whole_region import WholeRegion
 
 DENY = {"ruleId": "no", "effect": "deny", "path": {"pattern": "^/denied"}}
 NEW_TOKEN = "rotated-token-0123456789"
+GOOD = (200, 403, 401, {f"Bearer {NEW_TOKEN}"})
+"""What `Scene.enforced` finds from revision 4 on."""
 
 
 class Scene:
@@ -51,7 +53,7 @@ class Scene:
         self.credential = region.documents["credential", "old"]
         plane.do(region.obey(Revoke(REGION, "old")))
         self.change(lambda: region.put(self.with_status(self.credential, "revoked")))
-        self.before = len(region.feed.told)
+        until(lambda: self.enforced() == GOOD, 10, "revision 4, with a lease of the new secret")
 
     def with_status(self, document: Document, status: str) -> Document:
         """A credential's document with another status, of the next revision."""
@@ -260,29 +262,28 @@ LIES = (
 @pytest.mark.parametrize("lie", LIES, ids=lambda one: one.__name__)
 def test_edge_enforces_the_last_good_policy(scene: Scene, lie: Callable[[Scene], FeedAnswer]) -> None:
     """The registry refuses it, over and over; the edge does what it did; then it takes the next honest change."""
-    good = (200, 403, 401, {f"Bearer {NEW_TOKEN}"})
-    assert scene.enforced() == good
+    assert scene.enforced() == GOOD
     kept, count = scene.state(), scene.refused()
     scene.lie(lie(scene))
     until(lambda: scene.refused() >= count + 3, 20, "three refusals")
-    assert scene.enforced() == good
+    assert scene.enforced() == GOOD
     assert scene.edge.ready()["revision"] == kept.revision
     assert scene.state().documents == kept.documents
     assert scene.region.feed_server.polls[-1] == -1
     scene.honest()
     scene.change(lambda: scene.region.target("target", f"{scene.upstream.url}/{lie.__name__}"))
-    assert scene.enforced() == good
+    assert scene.enforced() == GOOD
     assert scene.upstream.seen[-1].target == f"/{lie.__name__}/x"
 
 
 @pytest.mark.parametrize("answer", [b"{}", b"[", b"\xff" * 9, b"", 204, 302, 401, 404, 500, 503])
 def test_answers_that_are_none_change_nothing(scene: Scene, answer: bytes | int) -> None:
     """Not of the form, or no success: the edge serves on, and so it does when the feed is itself again."""
-    good = scene.enforced()
+    assert scene.enforced() == GOOD
     polls = len(scene.region.feed_server.polls)
     scene.lie(answer)
     until(lambda: len(scene.region.feed_server.polls) >= polls + 4, 20, "four more polls")
-    assert scene.enforced() == good
+    assert scene.enforced() == GOOD
     scene.honest()
     before = scene.state().issued_ms
     until(lambda: scene.state().issued_ms > before, 10, "the feed heard again")
@@ -290,7 +291,7 @@ def test_answers_that_are_none_change_nothing(scene: Scene, answer: bytes | int)
 
 def test_orders_that_are_replayed_take_nothing_back(scene: Scene) -> None:
     """All orders there ever were, once more: the replaced secret stays replaced, the revoked credential revoked."""
-    good = scene.enforced()
+    assert scene.enforced() == GOOD
     orders = [order for _, order in scene.region.feed.orders]
     kinds = {type(_order(one)).__name__ for one in orders}
     assert kinds == {"Put", "Revoke"}
@@ -305,19 +306,19 @@ def test_orders_that_are_replayed_take_nothing_back(scene: Scene) -> None:
     scene.plane.leave()
     scene.plane.attend()  # leases are taken anew from what the vault has now
     until(lambda: scene.edge.ready()["link"] == "connected", 10)
-    assert scene.enforced() == good
+    assert scene.enforced() == GOOD
     assert scene.edge.children("exeat-worker") == workers
 
 
 def test_a_secret_cannot_be_put_by_somebody_else(scene: Scene) -> None:
     """An order with a new secret, sealed to the vault's key as anybody can, needs the control plane's signature."""
-    good = scene.enforced()
+    assert scene.enforced() == GOOD
     envelope = Envelope(side="target", auth_type="bearer", secret={"token": "planted-by-somebody-else"})
     put: Put = scene.plane.do(scene.region._put("sender", 9, envelope))
     count = scene.refused()
     scene.lie(_with_orders(scene, sign_order(put, Signer(Signer.new_private()))))
     until(lambda: scene.refused() >= count + 2, 20, "two refusals")
-    assert scene.enforced() == good
+    assert scene.enforced() == GOOD
     scene.honest()
 
 

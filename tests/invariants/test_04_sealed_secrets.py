@@ -643,9 +643,13 @@ def test_region_keeps_and_carries_it_sealed(tmp_path: Path, caplog: pytest.LogCa
             plane.do(region.credential("sender", "target", "bearer", {"token": token}))
             revision = plane.call("publish").revision
             until(lambda revision=revision: edge.ready()["revision"] == revision, 10)
-            assert edge.get("/api/api/x", key=key).status == 200
+
+            def is_sent(token: str = token) -> bool:
+                assert edge.get("/api/api/x", key=key).status == 200
+                return upstream.seen[-1].get("authorization") == f"Bearer {token}"
+
+            until(is_sent, 10, "a lease of the new version")
             assert edge.get("/api/api/x", key=canaries.odd()).status == 401
-            assert upstream.seen[-1].get("authorization") == f"Bearer {token}"
         until((edge.home / "records" / "requests.ndjson").exists, 5)
         pepper = region.core._lessor._pepper.reveal()
         fed = [repr(answer).encode() for answer in region.feed.told]

@@ -158,7 +158,7 @@ class Desk:
         elif step.fault in {"role", "scope"}:
             more["token"] = self.auditor if step.fault == "role" else self.reader
         elif step.fault == "repeat":
-            headers["idempotency-key"] = f"{step}"
+            headers["idempotency-key"] = f"at {self.core.head}"
         if step.fault == "body":
             more["content"] = b'{"a": 1'
         elif body is not None:

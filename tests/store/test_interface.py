@@ -214,7 +214,7 @@ async def test_the_document_is_taken_at_the_call(store: Store) -> None:
         {"a": float("inf")},
         {"a": {1: 2}},
         {1: 2},
-        {"a": object()},
+        pytest.param({"a": object()}, id="object"),
         {"a": {1, 2}},
         {"owner": 1.5},
         {"owner": True},

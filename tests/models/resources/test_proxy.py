@@ -75,8 +75,8 @@ def test_a_bad_single_id_is_reported_once_where_it_stands():
 @pytest.mark.parametrize(
     "alias",
     [
-        new_id("proxy"),
-        new_id("target"),
+        pytest.param(new_id("proxy"), id="proxy"),
+        pytest.param(new_id("target"), id="target"),
         "prx_x",
         "PRX_00",
         "req_0a",

@@ -118,7 +118,11 @@ def test_a_process_id_that_was_used_again_is_left_alone(stubborn: subprocess.Pop
     assert not sessions.is_same(stubborn.pid, start_of(stubborn.pid) - 1)
 
 
-@pytest.mark.parametrize(("session", "start"), [(0, 0), (0, 1), (1, 1), (os.getsid(0), 1), (os.getpid(), 0)])
+@pytest.mark.parametrize(
+    ("session", "start"),
+    [(0, 0), (0, 1), (1, 1), (os.getsid(0), 1), (os.getpid(), 0)],
+    ids=["none", "nobody", "init", "own", "own without start"],
+)
 def test_sessions_that_cannot_be_ours_have_nothing_to_end(session: int, start: int) -> None:
     """A broken record: session 0 is everything from outside a container, and nobody ends its own session."""
     assert sessions.remaining(session, start) == []
