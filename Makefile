@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 UV := UV_SYSTEM_CERTS=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy $(BIN)/uv --quiet
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: setup run test lint bench clean
+.PHONY: setup run test soak lint bench clean
 
 setup: $(VENV)/.stamp
 
@@ -38,9 +38,12 @@ $(VENV)/.stamp-bench: $(VENV)/.stamp requirements/bench.lock
 run: setup
 	@$(BIN)/exeat up
 
-# Two at a time, a file at a time: most tests wait for processes. Together they take two thirds of the time of one.
+# The soaks start whole installations of their own, kill their parts and wait for deadlines: about 8 minutes more.
 test: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m 'not soak'
+
+soak: setup
+	$(BIN)/python -m pytest -m soak
 
 lint: setup
 	$(BIN)/ruff check

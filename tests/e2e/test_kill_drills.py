@@ -23,7 +23,7 @@ from tests.kit.governed import Governed
 from tests.kit.load import Call, Load
 from tests.kit.planes import RunningHome, running_home
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(300)]
 
 HERE, THERE = "us-east-1", "eu-west-1"
 BOUND, HEAD_BOUND = 30.0, 60.0

@@ -34,7 +34,7 @@ from tests.kit.planes import RunningHome, running_home
 from tests.kit.raw import RawAnswer, RawClient, get
 from tests.kit.upstream import Upstream
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(240)]
 
 HERE, ELSEWHERE = "us-east-1", "eu-west-1"
 PARTS = ("actors", "control", "ray")

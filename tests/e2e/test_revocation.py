@@ -24,7 +24,7 @@ AT_THE_EDGE, NOISE = 1.0, 1.0
 """Seconds in which connected edges follow an answer `applied` (API.md section 2), and what a busy machine adds."""
 ENDED = {"caller_id": (401, "credential-rejected"), "sender_id": (503, "credential-unavailable")}
 SIDES = pytest.mark.parametrize("side", ENDED)
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")

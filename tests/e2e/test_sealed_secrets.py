@@ -32,7 +32,7 @@ from tests.kit.upstream import Seen, Upstream
 REGION = "us-east-1"
 MAY_HOLD = {"vault", "worker", "control"}
 """Parts through whose hands plaintext goes: it is sealed in one, sealed anew in another and injected in the third."""
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(240)]
 
 
 class Story(NamedTuple):

@@ -24,7 +24,7 @@ from tests.kit.processes import is_loopback, listeners
 from tests.kit.raw import RawClient, get
 from tests.kit.upstream import Upstream
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(240)]
 
 HERE = "us-east-1"
 GONE_SECONDS = 30.0
