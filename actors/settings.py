@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models.errors import ConfigurationError
+from models.setting_types import Whole, refused
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.-]{1,253}:[0-9]{1,5}\Z")
 _URL = re.compile(r"https?://[^\s/?#@]+/?\Z")
@@ -71,10 +71,7 @@ class RaySettings(BaseSettings):
         try:
             return cls(**{name: value for name, value in options.items() if value is not None})
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            name = ".".join(str(part) for part in first["loc"])
-            message = first["msg"].removeprefix("Value error, ")
-            raise ConfigurationError(message, field=f"EXEAT_{name.upper()}") from None
+            raise refused(error) from None
 
 
 class ActorsSettings(RaySettings):
@@ -97,7 +94,7 @@ class LinkSettings(RaySettings):
     """Everything an edge's link can be told. `home` is the edge's home."""
 
     home: Path = Field(Path(".exeat"), description="directory of the state of this edge")
-    workers: int = Field(0, ge=0, description="how many workers this edge has; 0: not known")
+    workers: Whole = Field(0, ge=0, description="how many workers this edge has; 0: not known")
 
 
 def ray_environment(settings: RaySettings) -> None:

@@ -6,51 +6,14 @@ by the setting's name, never guessed at.
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from control_api.ledger.crash import POINTS
-from models.errors import ConfigurationError
-
-_INTEGER: Final = re.compile(r"[0-9]{1,15}")
-_NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
-
-
-def _whole(value: object) -> object:
-    # Pydantic alone would take "1.0", "1_000" and " 5 " for an integer.
-    if isinstance(value, str):
-        if not _INTEGER.fullmatch(value):
-            raise ValueError("must be a whole number")
-        return int(value)
-    return value
-
-
-def _number(value: object) -> object:
-    # Pydantic alone would take "inf", "nan" and "1e400" for a number.
-    if isinstance(value, str):
-        if not _NUMBER.fullmatch(value):
-            raise ValueError("must be a number such as 10 or 0.5")
-        return float(value)
-    return value
-
-
-def _switch(value: object) -> object:
-    # Pydantic alone would take "t", "y", "on" and more; a switch that opens a port is spelled out.
-    if isinstance(value, str):
-        if value.lower() not in {"true", "false"}:
-            raise ValueError("must be true or false")
-        return value.lower() == "true"
-    return value
-
-
-Port = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=65535)]
-Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, le=86_400)]
-Switch = Annotated[bool, BeforeValidator(_switch)]
+from models.setting_types import NamedError, Port, Seconds, Switch, is_loopback, refused
 
 
 class ControlSettings(BaseSettings):
@@ -92,15 +55,15 @@ class ControlSettings(BaseSettings):
     def _consistent(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
             missing = "tls_key" if self.tls_key is None else "tls_certificate"
-            raise _NamedError(missing, "certificate and key are given together")
+            raise NamedError(missing, "certificate and key are given together")
         if self.tls_certificate is None and not self.insecure_bind and not is_loopback(self.host):
-            raise _NamedError(
+            raise NamedError(
                 "host",
                 f"{self.host} is not a loopback address: give EXEAT_TLS_CERTIFICATE and EXEAT_TLS_KEY,"
                 " or accept plain HTTP with EXEAT_INSECURE_BIND=true",
             )
         if self.crash_point and self.crash_point not in POINTS:
-            raise _NamedError("crash_point", f"must be one of {', '.join(POINTS)}, or empty")
+            raise NamedError("crash_point", f"must be one of {', '.join(POINTS)}, or empty")
         return self
 
     @property
@@ -122,29 +85,4 @@ class ControlSettings(BaseSettings):
         try:
             return cls(**{name: value for name, value in options.items() if value is not None})
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            cause = first.get("ctx", {}).get("error")
-            if isinstance(cause, _NamedError):
-                name, message = cause.setting, cause.message
-            else:
-                name = str(first["loc"][0])
-                message = first["msg"].removeprefix("Value error, ")
-            raise ConfigurationError(message, field=f"EXEAT_{name.upper()}") from None
-
-
-class _NamedError(ValueError):
-    """A refusal by a check over several settings, which pydantic would report without a name."""
-
-    def __init__(self, setting: str, message: str) -> None:
-        super().__init__(message)
-        self.setting, self.message = setting, message
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` can only be reached from this machine. A name other than localhost cannot say so."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+            raise refused(error) from None

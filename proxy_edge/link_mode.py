@@ -8,12 +8,13 @@ from actors.link_client import LinkClient
 from models.clock import Clock
 from models.errors import ConfigurationError
 from models.home import EdgeHome, link_socket
+from models.setting_types import variable
 from proxy_edge.dialler import Dialler
 from proxy_edge.identity import Identity
 from proxy_edge.known import Trusted
 from proxy_edge.leases import LinkLeases
 from proxy_edge.link_source import LinkPolicySource
-from proxy_edge.settings import EdgeSettings, variable
+from proxy_edge.settings import EdgeSettings
 from proxy_edge.snapshot import Snapshot
 from proxy_edge.stored import Stored
 from proxy_edge.target_test import Commands

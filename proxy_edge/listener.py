@@ -10,7 +10,8 @@ import errno
 import socket
 
 from models.errors import ConfigurationError
-from proxy_edge.settings import EdgeSettings, variable
+from models.setting_types import variable
+from proxy_edge.settings import EdgeSettings
 
 BACKLOG = 4096
 

@@ -9,21 +9,14 @@ from __future__ import annotations
 import logging
 import re
 import sys
-import traceback
 from collections.abc import Mapping
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
-from pythonjsonlogger.json import JsonFormatter
-
-from models.clock import iso_ms
-from models.errors import ExeatError
+from models.log_line import MASK, LogLine
 from models.secret import Secret
-
-MASK = "**********"
 
 _SECRETIVE = re.compile(
     r"secret|passw|token|credential|cookie|authori[sz]ation|bearer|pepper|private|digest|signature"
@@ -32,8 +25,6 @@ _SECRETIVE = re.compile(
 )
 _HARMLESS = frozenset({"credentialid", "credential_id", "credentialtype", "credential_type"})
 _QUIET = ("sanic.root", "sanic.error", "sanic.server", "sanic.websockets", "sanic.access")
-_RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 def configure(
@@ -50,13 +41,13 @@ def configure(
     moved away. stream: instead of stderr. worker: put on every line when given; `keeper` for that process.
     Sanic's loggers come here too; its access log is silenced, because the record is the access log.
     """
-    fields = {} if worker is None else {"worker": worker}
+    fields: dict[str, object] = {} if worker is None else {"worker": worker}
     handlers: list[logging.Handler] = []
     if stderr:
         handlers.append(logging.StreamHandler(stream or sys.stderr))
     if file is not None:
         handlers.append(_PrivateFile(file, encoding="utf-8"))
-    formatter = _Formatter(["levelname", "name", "message"], static_fields=fields, rename_fields=_NAMES)
+    formatter = EdgeLine(**fields)
     for handler in handlers:
         handler.setFormatter(formatter)
     root = logging.getLogger()
@@ -72,22 +63,6 @@ def configure(
         logger.propagate = True
         logger.setLevel(logging.WARNING)
     logging.getLogger("sanic.access").disabled = True
-
-
-def cleaned(record: logging.LogRecord) -> logging.LogRecord:
-    """A copy of `record` with secret-looking fields and every `Secret` masked; other handlers see the original."""
-    record = logging.makeLogRecord(vars(record))
-    for name in vars(record).keys() - _RESERVED:
-        setattr(record, name, masked(getattr(record, name), name))
-    if isinstance(record.msg, Mapping):
-        record.msg = masked(record.msg)
-    if isinstance(record.args, Mapping):
-        record.args = masked(record.args)
-    if record.name.partition(".")[0] in {"asyncio", "uvloop"}:
-        # Event loops describe a failed callback by its arguments, which are bytes off a socket.
-        record.msg = str(record.msg).partition("\n")[0].partition("(")[0].strip()
-        record.args = ()
-    return record
 
 
 def masked(value: Any, name: str = "") -> Any:
@@ -107,36 +82,12 @@ def _is_secretive(name: str) -> bool:
     return name.lower() not in _HARMLESS and _SECRETIVE.search(name) is not None
 
 
-_NAMES = {"levelname": "level", "name": "logger", "exc_info": "error"}
+class EdgeLine(LogLine):
+    """A log line of the edge: fields whose name looks secret are masked whatever they hold."""
 
-
-class _Formatter(JsonFormatter):
-    """One line: time, level, logger, message, process, then the fields of the call."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return super().format(cleaned(record))
-
-    def add_fields(
-        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
-    ) -> None:
-        log_data["at"] = iso_ms(int(record.created * 1000))
-        super().add_fields(log_data, record, message_dict)
-        log_data["level"] = record.levelname.lower()
-        log_data["pid"] = record.process
-
-    def formatException(self, ei: _ExcInfo) -> list[str]:  # type: ignore[override]  # noqa: N802 - logging's name, and the base class returns lists too
-        """Types and places, innermost last; the text only of our own errors, which are written for a log."""
-        lines: list[str] = []
-        error: BaseException | None = ei[1]
-        while error is not None and len(lines) < 100:
-            text = f": {error}" if isinstance(error, ExeatError) else ""
-            frames = traceback.extract_tb(error.__traceback__)
-            lines[:0] = [
-                f"{type(error).__name__}{text}",
-                *(f"{f.filename}:{f.lineno} {f.name}" for f in frames),
-            ]
-            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-        return lines
+    def masked(self, value: Any, name: str = "") -> Any:
+        """As `masked` of this module."""
+        return masked(value, name)
 
 
 class _PrivateFile(WatchedFileHandler):

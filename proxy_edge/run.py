@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 
+from models.setting_types import variable
 from proxy_edge import home
 from proxy_edge.fork import Program
 from proxy_edge.records.keeper import run_keeper
-from proxy_edge.settings import EdgeSettings, environment, variable
+from proxy_edge.settings import EdgeSettings, environment
 from proxy_edge.supervisor import Supervisor
 from proxy_edge.worker import run_worker
 

@@ -14,16 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BeforeValidator, Field, SecretBytes, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretBytes, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import ConfigurationError
 from models.secret import Secret
+from models.setting_types import Count, NamedError, Port, Seconds, Switch, is_loopback, refused, variable
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_INTEGER = re.compile(r"[0-9]{1,15}\Z")
-_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?\Z")
 _TOKEN = re.compile(r"[a-z0-9][a-z0-9!#$%&'*+.^_`|~-]{0,63}\Z")
 _SECRET_TYPES = (Secret, SecretStr, SecretBytes)
 _MASK = "**********"
@@ -38,40 +37,6 @@ _TAKEN_PREFIXES = frozenset(
         " vary via want warning www x",
     )
 )
-
-
-def _whole(value: object) -> object:
-    # Pydantic alone would take "1.0", "1_000" and " 5 " for an integer.
-    if isinstance(value, str):
-        if not _INTEGER.match(value):
-            raise ValueError("must be a whole number")
-        return int(value)
-    return value
-
-
-def _number(value: object) -> object:
-    # Pydantic alone would take "inf", "nan" and "1e400" for a number.
-    if isinstance(value, str):
-        if not _NUMBER.match(value):
-            raise ValueError("must be a number such as 10 or 0.5")
-        return float(value)
-    return value
-
-
-def _switch(value: object) -> object:
-    # Pydantic alone would take "t", "y", "on" and more; a switch that opens a port is spelled out.
-    if isinstance(value, str):
-        if value.lower() not in {"true", "false"}:
-            raise ValueError("must be true or false")
-        return value.lower() == "true"
-    return value
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
-Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
-Port = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=65535)]
-Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, le=86_400 * 366)]
-Switch = Annotated[bool, BeforeValidator(_switch)]
 
 
 class EdgeSettings(BaseSettings):
@@ -166,20 +131,20 @@ class EdgeSettings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not _TOKEN.match(self.header_prefix):
-            raise _NamedError("header_prefix", "must be a lower-case HTTP token")
+            raise NamedError("header_prefix", "must be a lower-case HTTP token")
         if self.header_prefix.split("-", 1)[0] in _TAKEN_PREFIXES:
-            raise _NamedError("header_prefix", "is the beginning of standard header names")
+            raise NamedError("header_prefix", "is the beginning of standard header names")
         if (self.tls_certificate is None) != (self.tls_key is None):
             missing = "tls_key" if self.tls_key is None else "tls_certificate"
-            raise _NamedError(missing, "certificate and key are given together")
+            raise NamedError(missing, "certificate and key are given together")
         if self.tls_certificate is None and not self.insecure_bind and not is_loopback(self.host):
-            raise _NamedError(
+            raise NamedError(
                 "host",
                 f"{self.host} is not a loopback address: give EXEAT_TLS_CERTIFICATE and EXEAT_TLS_KEY,"
                 " or accept plain HTTP with EXEAT_INSECURE_BIND=true",
             )
         if self.policy_poll_seconds >= self.offline_seconds:
-            raise _NamedError(
+            raise NamedError(
                 "policy_poll_seconds",
                 "must be shorter than EXEAT_OFFLINE_SECONDS, or every poll would come too late",
             )
@@ -205,7 +170,7 @@ class EdgeSettings(BaseSettings):
                 try:
                     networks.append(ipaddress.ip_network(text))
                 except ValueError:
-                    raise _NamedError(
+                    raise NamedError(
                         "trusted_proxies", f"{text} is not a network such as 10.0.0.0/8"
                     ) from None
         return tuple(networks)
@@ -219,14 +184,7 @@ class EdgeSettings(BaseSettings):
         try:
             return cls(**{name: value for name, value in options.items() if value is not None})
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            cause = first.get("ctx", {}).get("error")
-            if isinstance(cause, _NamedError):
-                name, message = cause.setting, cause.message
-            else:
-                name = ".".join(str(part) for part in first["loc"])
-                message = first["msg"].removeprefix("Value error, ")
-            raise ConfigurationError(message, field=variable(name)) from None
+            raise refused(error) from None
 
     def check_mode(self) -> None:
         """Raises ConfigurationError when neither a policy file nor all that a link needs is given."""
@@ -250,14 +208,6 @@ class EdgeSettings(BaseSettings):
                 raise ConfigurationError(f"there is no file {path}", field=variable(name))
 
 
-class _NamedError(ValueError):
-    """A refusal by a check over several settings, which pydantic would report without a name."""
-
-    def __init__(self, setting: str, message: str) -> None:
-        super().__init__(message)
-        self.setting, self.message = setting, message
-
-
 class SettingLine(NamedTuple):
     """One line of `exeat settings`; secret values are masked in both `default` and `value`."""
 
@@ -265,11 +215,6 @@ class SettingLine(NamedTuple):
     value: str
     default: str
     description: str
-
-
-def variable(field: str) -> str:
-    """The environment variable of a settings field."""
-    return f"EXEAT_{field.upper()}"
 
 
 def describe(settings: BaseSettings) -> list[SettingLine]:
@@ -283,16 +228,6 @@ def describe(settings: BaseSettings) -> list[SettingLine]:
         )
         for name, field in type(settings).model_fields.items()
     ]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` can only be reached from this machine. A name other than localhost cannot say so."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _shown(value: object) -> str:

@@ -11,8 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models.errors import ConfigurationError
-from proxy_edge.settings import Count, Port, Seconds, variable
+from models.setting_types import Count, Port, Seconds, refused
 from scripts.up.enrol import REGION
 
 DEFAULT_REGIONS = ("us-east-1", "eu-west-1")
@@ -78,10 +77,7 @@ class UpSettings(BaseSettings):
         try:
             found = cls(**{name: value for name, value in options.items() if value is not None})
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            name = ".".join(str(part) for part in first["loc"])
-            message = first["msg"].removeprefix("Value error, ")
-            raise ConfigurationError(message, field=variable(name)) from None
+            raise refused(error) from None
         return found.model_copy(update={"home": found.home.absolute()})
 
 

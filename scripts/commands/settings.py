@@ -8,7 +8,8 @@ from typing import Any
 from pydantic_settings import BaseSettings
 
 from models.errors import ConfigurationError
-from proxy_edge.settings import EdgeSettings, SettingLine, describe, variable
+from models.setting_types import variable
+from proxy_edge.settings import EdgeSettings, SettingLine, describe
 
 _HEADER = SettingLine("SETTING", "VALUE", "DEFAULT", "MEANING")
 _NO_REGION = "no-region-is-set"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from control_api.settings import ControlSettings, is_loopback
+from control_api.settings import ControlSettings
 from models.errors import ConfigurationError
+from models.setting_types import is_loopback
 
 
 @pytest.fixture(autouse=True)

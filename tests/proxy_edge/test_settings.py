@@ -13,7 +13,8 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import ConfigurationError
-from proxy_edge.settings import EdgeSettings, describe, is_loopback
+from models.setting_types import is_loopback
+from proxy_edge.settings import EdgeSettings, describe
 
 
 @pytest.fixture(autouse=True)

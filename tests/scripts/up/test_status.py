@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,17 @@ def home(tmp_path: Path) -> Path:
     """A home with a place for its files."""
     (tmp_path / "run").mkdir()
     return tmp_path
+
+
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    """A living process of another session, by its id. Process 1 would not do: a test may run in its session."""
+    command = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
 
 
 def write(home: Path, *parts: state.PartState, start: int | None = None) -> None:
@@ -45,7 +59,7 @@ def test_a_home_in_which_nothing_was_started_has_no_parts(home: Path) -> None:
     assert status.rows(home) == []
 
 
-def test_parts_are_listed_with_what_is_true_now(home: Path) -> None:
+def test_parts_are_listed_with_what_is_true_now(home: Path, stranger: int) -> None:
     """A recorded process that has gone is down, whatever the record says; actors count within Ray's session only."""
     mine = sessions.look(os.getpid())
     assert mine is not None
@@ -53,7 +67,9 @@ def test_parts_are_listed_with_what_is_true_now(home: Path) -> None:
         home,
         part("control", mine.pid, mine.start),
         part("edge", mine.pid, mine.start + 1),
-        part("actors", mine.pid, mine.start, actors={"CredentialVault": mine.pid, "PolicyRegistry": 1}),
+        part(
+            "actors", mine.pid, mine.start, actors={"CredentialVault": mine.pid, "PolicyRegistry": stranger}
+        ),
     )
     told = {"session": mine.session, "start": 0, "boot": ""}
     (home / "run" / "ray.json").write_text(json.dumps(told))
