@@ -21,8 +21,8 @@ LOOKUP_SECONDS: Final = 10.0
 class ActorCaller:
     """The actor of one role in one region, found by name when needed and again after it died."""
 
-    def __init__(self, region: str, role: str) -> None:
-        self._name = actor_name(region, role)
+    def __init__(self, region: str, role: str, shard: int = 0) -> None:
+        self._name = actor_name(region, role, shard)
         self._handle: Any = None
 
     async def call(self, method: str, payload: bytes = b"", *, seconds: float = CALL_SECONDS) -> bytes:

@@ -7,13 +7,19 @@ NAMESPACE = "exeat"
 
 REGISTRY = "PolicyRegistry"
 VAULT = "CredentialVault"
+LIMITER = "RateLimiter"
+RECORDER = "Recorder"
+REDACTOR = "Redactor"
+SHARDED = (LIMITER, REDACTOR)
+"""Roles of which a region may have several actors, numbered from 0."""
 ROLES = (VAULT, REGISTRY)
 """Every role, in the order in which they are started: the registry asks the vault for its certificate."""
 
 
-def actor_name(region: str, role: str) -> str:
-    """The name of a region's actor, for example `exeat/us-east-1/PolicyRegistry`."""
-    return f"exeat/{region}/{role}"
+def actor_name(region: str, role: str, shard: int = 0) -> str:
+    """The name of a region's actor, for example `exeat/us-east-1/PolicyRegistry` or `exeat/us-east-1/RateLimiter/0`."""
+    name = f"exeat/{region}/{role}"
+    return f"{name}/{shard}" if role in SHARDED else name
 
 
 def region_resource(region: str) -> str:

@@ -6,13 +6,10 @@ are msgpack. Errors of ours leave as they are, any other only by its type.
 
 from __future__ import annotations
 
-import functools
 import logging
-import os
 import random
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 import ray
@@ -25,44 +22,18 @@ from actors.registry.core import RegistryCore
 from actors.registry.feed_client import FeedClient
 from actors.registry.mirror import LAYOUT as REGISTRY_LAYOUT
 from actors.registry.mirror import Mirror
+from actors.shelling import decode, encode, guarded, public_key, ready_answer
 from actors.vault.core import LAYOUT as VAULT_LAYOUT
 from actors.vault.core import VaultCore
 from models.clock import SystemClock
-from models.custody.signing import Signed, Verifier
-from models.errors import ConfigurationError, ExeatError
+from models.custody.signing import Signed
 from models.home import RegionHome
-from models.planes.calls import ListenRequest, Obeyed, Orders, Ready
+from models.planes.calls import ListenRequest, Obeyed, Orders
 from models.planes.feed import CommandResult
-from models.planes.frames import PROTOCOL
 from models.secret import Secret
 from store.sqlite import SqliteStore
 
 _log = logging.getLogger("exeat.actors")
-_encode = msgspec.msgpack.Encoder().encode
-_Method = TypeVar("_Method", bound=Callable[..., Awaitable[Any]])
-
-
-def _guarded(method: _Method) -> _Method:
-    """Lets errors of ours out, as new as possible, and of all others only the type."""
-
-    @functools.wraps(method)
-    async def call(*arguments: Any) -> Any:
-        try:
-            return await method(*arguments)
-        except ExeatError as error:
-            raise _bare(error) from None
-        except Exception as error:  # noqa: BLE001 - whatever it is, its text must not leave the process
-            _log.exception("call failed", extra={"method": method.__name__})
-            raise ExeatError(f"{method.__name__} failed with {type(error).__name__}") from None
-
-    return call  # type: ignore[return-value]  # same signature, as functools.wraps says
-
-
-def _bare(error: ExeatError) -> ExeatError:
-    """The same error without its causes and their frames, in a form that survives pickling."""
-    if isinstance(error, ConfigurationError):
-        return ConfigurationError(str(error))
-    return type(error)(error.detail)
 
 
 class _Vault:
@@ -72,13 +43,13 @@ class _Vault:
         self._caller = ActorCaller(region, VAULT)
 
     async def obey(self, orders: Orders) -> Obeyed:
-        return msgspec.msgpack.decode(await self._caller.call("obey", _encode(orders)), type=Obeyed)
+        return msgspec.msgpack.decode(await self._caller.call("obey", encode(orders)), type=Obeyed)
 
 
 class CredentialVault:
     """One region's vault: `VaultCore` behind bytes."""
 
-    @_guarded
+    @guarded
     async def __init__(self, region: str, home: str, log: str) -> None:  # type: ignore[misc]  # Ray awaits it
         """home: of the region; log: file, or empty for stderr. Raises as `VaultCore.open`."""
         forbid_dumps()
@@ -93,32 +64,32 @@ class CredentialVault:
         )
         _log.info("vault open", extra={"detail": self._core.detail})
 
-    @_guarded
+    @guarded
     async def ready(self, _payload: bytes = b"") -> bytes:
         """`Ready`."""
-        return _ready(VAULT, self._region, self._core.detail)
+        return ready_answer(VAULT, self._region, self._core.detail)
 
-    @_guarded
+    @guarded
     async def obey(self, payload: bytes) -> bytes:
         """`Orders` -> `Obeyed`."""
-        return _encode(await self._core.obey(_decode(payload, Orders)))
+        return encode(await self._core.obey(decode(payload, Orders)))
 
-    @_guarded
+    @guarded
     async def grant(self, payload: bytes) -> bytes:
         """`Signed` capability -> `Signed` `Grants`."""
-        return _encode(await self._core.answer(_decode(payload, Signed)))
+        return encode(await self._core.answer(decode(payload, Signed)))
 
 
 class PolicyRegistry:
     """One region's registry: `RegistryCore` behind bytes."""
 
-    @_guarded
+    @guarded
     async def __init__(self, region: str, home: str, control_url: str, log: str) -> None:  # type: ignore[misc]  # Ray awaits it
         """home: of the region; log: file, or empty for stderr. Raises ConfigurationError, StoreError."""
         logs.configure(file=Path(log) if log else None, part=f"registry {region}")
         self._region = region
         paths, clock = RegionHome(Path(home)), SystemClock()
-        control, vault = _verifier(paths.control_public), _verifier(paths.vault_public)
+        control, vault = public_key(paths.control_public), public_key(paths.vault_public)
         uniform = random.SystemRandom().uniform
         self._core = RegistryCore(
             region,
@@ -133,52 +104,32 @@ class PolicyRegistry:
         await self._core.start()
         _log.info("registry open", extra={"revision": self._core.state.revision})
 
-    @_guarded
+    @guarded
     async def ready(self, _payload: bytes = b"") -> bytes:
         """`Ready`."""
-        return _ready(REGISTRY, self._region, f"revision {self._core.state.revision}")
+        return ready_answer(REGISTRY, self._region, f"revision {self._core.state.revision}")
 
-    @_guarded
+    @guarded
     async def status(self, _payload: bytes = b"") -> bytes:
         """`actors.registry.core.Status`."""
-        return _encode(self._core.status())
+        return encode(self._core.status())
 
-    @_guarded
+    @guarded
     async def listen(self, payload: bytes) -> bytes:
         """`ListenRequest` -> `ListenAnswer`; see `RegistryCore.listen`."""
-        return _encode(await self._core.listen(_decode(payload, ListenRequest)))
+        return encode(await self._core.listen(decode(payload, ListenRequest)))
 
-    @_guarded
+    @guarded
     async def report(self, payload: bytes) -> bytes:
         """`ListenRequest` -> nothing: what a link's workers enforce, while its question is outstanding."""
-        self._core.report(_decode(payload, ListenRequest))
+        self._core.report(decode(payload, ListenRequest))
         return b""
 
-    @_guarded
+    @guarded
     async def command_done(self, payload: bytes) -> bytes:
         """`CommandResult` -> nothing."""
-        self._core.command_done(_decode(payload, CommandResult))
+        self._core.command_done(decode(payload, CommandResult))
         return b""
-
-
-_Value = TypeVar("_Value")
-
-
-def _decode(payload: bytes, kind: type[_Value]) -> _Value:
-    return msgspec.msgpack.decode(payload, type=kind)
-
-
-def _ready(role: str, region: str, detail: str) -> bytes:
-    return _encode(Ready(role=role, region=region, protocol=PROTOCOL, pid=os.getpid(), detail=detail))
-
-
-def _verifier(path: Path) -> Verifier:
-    try:
-        return Verifier(bytes.fromhex(path.read_text(encoding="ascii").strip()))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"is not a public key of 64 hex digits ({type(error).__name__})", file=str(path)
-        ) from None
 
 
 # Wrapped under another name: Ray pickles a class by value, with all its module's globals, unless it finds the very

@@ -17,7 +17,7 @@ from actors import cluster
 from actors.calling import ActorCaller
 from actors.names import REGISTRY, VAULT
 from actors.settings import RaySettings
-from models.errors import CustodyError, ExeatError, PeerUnavailable
+from models.errors import CustodyError, ExeatError, PeerUnavailable, Refused
 from models.planes.calls import Ready
 from models.planes.frames import PROTOCOL
 
@@ -49,8 +49,9 @@ class RayActors:
     """`actors.link.ports.Actors` for one region."""
 
     def __init__(self, region: str) -> None:
-        self._callers = {role: ActorCaller(region, role) for role in (REGISTRY, VAULT)}
-        self._checked: set[str] = set()
+        self._region = region
+        self._callers: dict[tuple[str, int], ActorCaller] = {}
+        self._checked: set[tuple[str, int]] = set()
 
     async def listen(self, payload: bytes) -> bytes:
         """See `ports.Actors`."""
@@ -68,21 +69,29 @@ class RayActors:
         """See `ports.Actors`."""
         return await self._call(VAULT, "grant", payload, CALL_SECONDS)
 
-    async def _call(self, role: str, method: str, payload: bytes, seconds: float) -> bytes:
-        caller = self._callers[role]
+    async def ask(self, role: str, method: str, payload: bytes, *, shard: int = 0, seconds: float) -> bytes:
+        """See `ports.Actors`."""
+        return await self._call(role, method, payload, seconds, shard)
+
+    async def _call(self, role: str, method: str, payload: bytes, seconds: float, shard: int = 0) -> bytes:
+        one = role, shard
+        caller = self._callers.get(one)
+        if caller is None:
+            caller = self._callers[one] = ActorCaller(self._region, role, shard)
         try:
-            if role not in self._checked:
-                await self._check(role, caller)
+            if one not in self._checked:
+                await self._check(one, caller)
             return await caller.call(method, payload, seconds=seconds)
-        except CustodyError:
+        except (CustodyError, Refused):
             raise
         except PeerUnavailable:
-            self._checked.discard(role)  # its successor may be of other code
+            self._checked.discard(one)  # its successor may be of other code
             raise
         except ExeatError as error:
             raise PeerUnavailable(f"{role}.{method}: {error.detail}") from None
 
-    async def _check(self, role: str, caller: ActorCaller) -> None:
+    async def _check(self, one: tuple[str, int], caller: ActorCaller) -> None:
+        role, _ = one
         try:
             ready = _ready.decode(await caller.call("ready", seconds=CALL_SECONDS))
         except msgspec.DecodeError:
@@ -90,4 +99,4 @@ class RayActors:
         if ready.protocol != PROTOCOL:
             raise PeerUnavailable(f"{role} speaks protocol {ready.protocol}, this link {PROTOCOL}")
         _log.info("actor found", extra={"actor": role, "child": ready.pid})
-        self._checked.add(role)
+        self._checked.add(one)

@@ -25,6 +25,10 @@ class Actors(Protocol):
         """`CredentialVault.grant(Signed capability) -> Signed Grants`."""
         ...
 
+    async def ask(self, role: str, method: str, payload: bytes, *, shard: int = 0, seconds: float) -> bytes:
+        """The answer of `method` of the actor of `role` (as in `actors.names`) and number. Besides: Refused."""
+        ...
+
     async def command_done(self, payload: bytes) -> None:
         """`PolicyRegistry.command_done(CommandResult)`."""
         ...

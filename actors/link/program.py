@@ -15,12 +15,12 @@ from pathlib import Path
 from random import uniform
 
 from actors.link import place
+from actors.link.call_side import CallSide
 from actors.link.held import Held
 from actors.link.ports import Actors
 from actors.link.registry_side import LISTEN_SECONDS, RegistrySide
 from actors.link.results import Results
 from actors.link.server import LinkServer
-from actors.link.vault_side import VaultSide
 from actors.link.watch import Detached, Epoch, Patience
 from actors.tasks import spawn, stop
 from models.custody.signing import Verifier
@@ -73,7 +73,7 @@ async def run(
     )
     results = Results(actors)
     server = LinkServer(
-        held, VaultSide(actors), uid=os.getuid(), on_progress=registry.progress, on_done=results.offer
+        held, CallSide(actors), uid=os.getuid(), on_progress=registry.progress, on_done=results.offer
     )
     await server.open(place.bind(pinned.socket))
     announce()

@@ -11,8 +11,8 @@ import socket
 from collections.abc import Callable
 
 from actors.link.attachment import HELLO_SECONDS, Attachment
+from actors.link.call_side import CallSide
 from actors.link.held import Held, Known
-from actors.link.vault_side import VaultSide
 from models.custody.signing import Signed
 from models.planes.frames import Answer, Call, Run
 
@@ -28,7 +28,7 @@ class LinkServer:
     def __init__(
         self,
         held: Held,
-        vault: VaultSide,
+        vault: CallSide,
         *,
         uid: int,
         on_progress: Callable[[], None],

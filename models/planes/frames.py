@@ -8,31 +8,43 @@ from __future__ import annotations
 import msgspec
 
 from models.custody.signing import Signed
+from models.planes.permits import Recall
 from models.planes.state import Delta
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of frames and of actor calls; both ends must agree."""
 
 LONGEST_FRAME = 256 * 1024 * 1024
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello", kw_only=True):
-    """First frame of a worker. revision, sheet: what it has already (from its snapshot), -1 for nothing."""
+    """First frame of a worker. revision, sheet: what it has already (from its snapshot), -1 for nothing.
+
+    part: `worker`, or `keeper` for the process that delivers records: it enforces no policy, is sent none and only
+    calls. holder: the name under which this life of a worker holds permits, see `models.planes.permits`.
+    """
 
     protocol: int
     worker: int
     pid: int
     revision: int
     sheet: int
+    part: str = "worker"
+    holder: str = ""
 
 
 class Call(msgspec.Struct, frozen=True, tag="call"):
-    """A worker's question to an actor. number: names the answer. role: `vault`; method: `grant`. payload: opaque to the link."""
+    """A worker's question to an actor. number: names the answer. shard: which actor, of a role that has several.
+
+    role and method: `vault.grant`, `limiter.reserve`, `limiter.give_back`, `recorder.take`, `redactor.find`.
+    payload: opaque to the link, but for texts, which it puts together with those of others.
+    """
 
     number: int
     role: str
     method: str
     payload: bytes
+    shard: int = 0
 
 
 class Applied(msgspec.Struct, frozen=True, tag="applied"):
@@ -79,8 +91,14 @@ class Run(msgspec.Struct, frozen=True, tag="run"):
     command: Signed
 
 
+class Surrender(msgspec.Struct, frozen=True, tag="surrender"):
+    """The limiter wants unspent permits back: to be returned by a call of `limiter.give_back` at once."""
+
+    recall: Recall
+
+
 FromWorker = Hello | Call | Applied | Done
-FromLink = Welcome | Update | Answer | Run
+FromLink = Welcome | Update | Answer | Run | Surrender
 
 _encode = msgspec.msgpack.Encoder().encode
 

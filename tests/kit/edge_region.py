@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 
 from actors.link import place
+from actors.link.call_side import CallSide
 from actors.link.held import Held
 from actors.link.server import LinkServer
-from actors.link.vault_side import VaultSide
 from actors.vault.core import LAYOUT, VaultCore
 from models.clock import Clock, SystemClock
 from models.custody.capability import Wanted, peek
@@ -71,6 +71,7 @@ class EdgeRegion:
         self.asked: list[tuple[Wanted, ...]] = []
         self.results: list[CommandResult] = []
         self.commands = 0
+        self.others: dict[tuple[str, str], Callable[[bytes], Awaitable[bytes]]] = {}
         self._core: VaultCore | None = None
         self.server: LinkServer | None = None
         self.held = self._fresh_held()
@@ -110,7 +111,7 @@ class EdgeRegion:
         with place.taken(path, os.getuid()):
             server = self.server = LinkServer(
                 self.held,
-                VaultSide(self),
+                CallSide(self),
                 uid=os.getuid(),
                 on_progress=lambda: None,
                 on_done=lambda payload: self.results.append(
@@ -264,6 +265,13 @@ class EdgeRegion:
         signed = msgspec.msgpack.decode(payload, type=Signed)
         self.asked.append(peek(signed).wanted)
         return msgspec.msgpack.encode(await self.core.answer(signed))
+
+    async def ask(self, role: str, method: str, payload: bytes, *, shard: int = 0, seconds: float) -> bytes:
+        """The answer of whoever a test put into `others` for that role and method."""
+        other = self.others.get((role, method))
+        if other is None:
+            raise PeerUnavailable(f"there is no {role}/{shard} within {seconds} s")
+        return await other(payload)
 
     async def listen(self, _payload: bytes) -> bytes:
         raise PeerUnavailable("not used")

@@ -135,6 +135,10 @@ class LocalActors:
             raise ZeroDivisionError
         return payload[::-1]
 
+    async def ask(self, role: str, method: str, payload: bytes, *, shard: int = 0, seconds: float) -> bytes:
+        self._check()
+        return f"{role}/{shard}.{method}({seconds:g}) ".encode() + payload
+
     def _check(self) -> None:
         if self.away:
             raise PeerUnavailable("away")

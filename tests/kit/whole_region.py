@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from actors.link import place
+from actors.link.call_side import CallSide
 from actors.link.registry_side import RegistrySide
 from actors.link.results import Results
 from actors.link.server import LinkServer
-from actors.link.vault_side import VaultSide
 from actors.link.watch import Patience
 from actors.registry.core import RegistryCore
 from actors.registry.feed_client import FeedClient
@@ -155,7 +155,7 @@ class WholeRegion(EdgeRegion):
         results = Results(self)
         with place.taken(path, os.getuid()):
             server = self.server = LinkServer(
-                held, VaultSide(self), uid=os.getuid(), on_progress=side.progress, on_done=results.offer
+                held, CallSide(self), uid=os.getuid(), on_progress=side.progress, on_done=results.offer
             )
             await server.open(place.bind(path))
             tasks = [

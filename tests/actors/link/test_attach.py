@@ -38,7 +38,7 @@ class Caller:
 def actors_with(caller: Caller) -> RayActors:
     """A region whose actors are both `caller`."""
     actors = RayActors(REGION)
-    actors._callers = {REGISTRY: caller, VAULT: caller}  # type: ignore[dict-item]  # the one seam to Ray
+    actors._callers = {(REGISTRY, 0): caller, (VAULT, 0): caller}  # type: ignore[dict-item]  # the one seam to Ray
     return actors
 
 

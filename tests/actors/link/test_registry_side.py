@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from actors.link.call_side import CallSide
 from actors.link.held import Held
 from actors.link.ports import Actors
 from actors.link.registry_side import RegistrySide
 from actors.link.server import LinkServer
-from actors.link.vault_side import VaultSide
 from actors.link.watch import Patience
 from actors.tasks import spawn, stop
 from models.planes.calls import ListenAnswer, ListenRequest
@@ -52,7 +52,7 @@ class Side:
         )
         self.server = LinkServer(
             self.held,
-            VaultSide(actors),
+            CallSide(actors),
             uid=os.getuid(),
             on_progress=self.registry.progress,
             on_done=lambda _: None,

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.link import attachment, place
+from actors.link.call_side import CallSide
 from actors.link.held import Held
 from actors.link.server import LinkServer
-from actors.link.vault_side import VaultSide
 from actors.tasks import spawn, stop
 from models.errors import LinkUnavailable, Refused
 from models.planes.calls import ListenAnswer
@@ -37,7 +37,7 @@ class Site:
         self.progress = 0
         self.server = LinkServer(
             self.held,
-            VaultSide(self.actors, seconds=5.0),
+            CallSide(self.actors, seconds=5.0),
             uid=os.getuid() if uid is None else uid,
             on_progress=self._progressed,
             on_done=self.done.append,

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from actors.link.vault_side import VaultSide
+from actors.link.call_side import CallSide
 from actors.vault.core import VaultCore
 from models.custody.capability import PEPPER, Grants
 from models.custody.signing import Signed
@@ -18,7 +18,7 @@ from tests.kit.vault import CONTROL, VaultKit
 
 async def test_an_answer_comes_back_as_it_is() -> None:
     """Under the number of its call."""
-    side = VaultSide(LocalActors())
+    side = CallSide(LocalActors())
     assert await side.answer(Call(7, "vault", "grant", b"abc")) == Answer(7, b"cba")
 
 
@@ -28,14 +28,14 @@ async def test_an_answer_comes_back_as_it_is() -> None:
 )
 async def test_a_failure_is_a_code(payload: bytes, code: str) -> None:
     """What the vault did not believe is refused; whatever else failed in it may be asked again."""
-    assert await VaultSide(LocalActors()).answer(Call(1, "vault", "grant", payload)) == Answer(1, b"", code)
+    assert await CallSide(LocalActors()).answer(Call(1, "vault", "grant", payload)) == Answer(1, b"", code)
 
 
 async def test_an_actor_that_is_away_or_hangs_is_unavailable() -> None:
     """Both in bounded time."""
     actors = LocalActors()
     actors.hold.clear()
-    side = VaultSide(actors, seconds=0.01)
+    side = CallSide(actors, seconds=0.01)
     assert (await side.answer(Call(1, "vault", "grant", b""))).error == "unavailable"
     actors.away = True
     assert (await side.answer(Call(2, "vault", "grant", b""))).error == "unavailable"
@@ -48,7 +48,7 @@ async def test_an_actor_that_is_away_or_hangs_is_unavailable() -> None:
 async def test_what_is_not_offered_is_refused(role: str, method: str) -> None:
     """A worker can ask for grants and nothing else, whatever methods actors have."""
     actors = LocalActors()
-    assert (await VaultSide(actors).answer(Call(1, role, method, b""))).error == "refused"
+    assert (await CallSide(actors).answer(Call(1, role, method, b""))).error == "refused"
     assert (actors.grants, actors.asked) == (0, [])
 
 
@@ -67,7 +67,7 @@ async def test_a_real_vaults_grant_and_refusal_pass_unread(tmp_path: Path) -> No
     """A capability is granted once; the same one again, and one that another signed, are refused."""
     kit = VaultKit(tmp_path)
     async with kit.vault() as core:
-        side = VaultSide(RealVault(core))
+        side = CallSide(RealVault(core))
         asked = msgspec.msgpack.encode(kit.capability(operation=PEPPER))
         answer = await side.answer(Call(1, "vault", "grant", asked))
         signed = msgspec.msgpack.decode(answer.payload, type=Signed)
