@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 UV := UV_SYSTEM_CERTS=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy $(BIN)/uv --quiet
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: setup run test soak lint bench clean
+.PHONY: setup run test test-processes test-units soak lint bench clean
 
 setup: $(VENV)/.stamp
 
@@ -38,12 +38,19 @@ $(VENV)/.stamp-bench: $(VENV)/.stamp requirements/bench.lock
 run: setup
 	@$(BIN)/exeat up
 
-# The soaks start whole installations of their own, kill their parts and wait for deadlines: about 8 minutes more.
-# The cluster's tests make their own process a driver of Ray, which reads its token once in a process: they run alone.
+# Two at a time: tests of whole processes mostly wait, the others mostly compute. The cluster's tests make their own
+# process a driver of Ray, which reads its token once in a process: they run alone in one.
 test: setup
-	$(BIN)/python -m pytest tests/cluster
-	$(BIN)/python -m pytest -m 'not soak' --ignore tests/cluster
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-processes test-units
 
+test-processes: setup
+	$(BIN)/python -m pytest tests/cluster
+	$(BIN)/python -m pytest -m 'not soak' tests/e2e tests/invariants
+
+test-units: setup
+	$(BIN)/python -m pytest -m 'not soak' --ignore tests/cluster --ignore tests/e2e --ignore tests/invariants
+
+# The soaks start whole installations of their own, kill their parts and wait for deadlines: about 8 minutes more.
 soak: setup
 	$(BIN)/python -m pytest -m soak
 
@@ -55,6 +62,7 @@ lint: setup
 bench: setup $(VENV)/.stamp-bench
 	$(BIN)/python -m scripts.bench
 	$(BIN)/python -m scripts.bench.propagation
+	$(BIN)/python -m scripts.bench.redaction
 
 # The home (.exeat) and the results of benchmarks are kept: they cannot be made again.
 clean:

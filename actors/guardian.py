@@ -14,14 +14,16 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NoReturn
 
 import msgspec
+from ray.exceptions import RayError
 
 from actors import cluster, logs
 from actors.calling import ActorCaller
-from actors.factory import Region, ensure
-from actors.names import REGISTRY, ROLES
+from actors.factory import Region, create, ensure
+from actors.names import REGISTRY, Post, posts
 from actors.registry.core import Status
 from actors.settings import ActorsSettings
 from actors.tasks import spawn, stop
@@ -36,13 +38,17 @@ AWAY_SECONDS: Final = 10.0
 """How long the cluster may be unreachable before leaving."""
 SILENT_SECONDS: Final = 40.0
 """How long all actors may be silent: perhaps a driver that joined anew can reach or make them."""
+AGAIN_SECONDS: Final = 0.5
+WORDS_SECONDS: Final = 0.1
+THREADS: Final = 4
+"""For each actor: calls about names block their thread for as long as the cluster's head is away."""
 LEAVE_SECONDS: Final = 3.0
 
 _log = logging.getLogger("exeat.guardian")
 
 
 class Guardian:
-    """The loop over one region's actors."""
+    """Looks after one region's actors, each on its own, so that one that takes long keeps nobody waiting."""
 
     def __init__(self, settings: ActorsSettings) -> None:
         self._settings = settings
@@ -52,23 +58,35 @@ class Guardian:
             home=home.region(settings.region),
             control_url=settings.control_url,
             logs=None if settings.log is None else settings.log.absolute().parent,
+            limiter_shards=settings.limiter_shards,
+            model=settings.ner_model,
         )
-        self._callers = {role: ActorCaller(settings.region, role) for role in ROLES}
+        self._callers = {
+            post: ActorCaller(settings.region, *post)
+            for post in posts(settings.limiter_shards, settings.redactors)
+        }
         self._epoch = self._read_epoch()
-        self._said = False
-        self._pids: dict[str, int] = {}
-        self._pids_said: dict[str, int] = {}
+        self._turn = asyncio.Lock()
+        self._heard = time.monotonic()
+        self._pids: dict[Post, int] = {}
+        self._pids_said: dict[Post, int] = {}
 
     async def run(self) -> str:
         """Ensures, then looks every two seconds; returns why only a new process can help."""
-        lifeline = spawn("guardian-lifeline", self._watch_cluster())
-        work = spawn("guardian-actors", self._watch_actors())
+        threads = ThreadPoolExecutor(THREADS * len(self._callers) + THREADS)
+        asyncio.get_running_loop().set_default_executor(threads)
+        work = [
+            spawn("guardian-lifeline", self._watch_cluster()),
+            spawn("guardian-silence", self._watch_silence()),
+            spawn("guardian-words", self._speak()),
+            *(spawn(f"guardian-{post}", self._keep(post)) for post in self._callers),
+        ]
         try:
-            done, _ = await asyncio.wait({lifeline, work}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
             reason: str = done.pop().result()
             return reason
         finally:
-            await stop(lifeline, work)
+            await stop(*work)
 
     def is_over(self) -> bool:
         """Whether the cluster is another one than when this began."""
@@ -85,61 +103,77 @@ class Guardian:
                 return "the cluster is a new one"
             await asyncio.sleep(0.5)
 
-    async def _watch_actors(self) -> str:
-        heard = time.monotonic()
+    async def _watch_silence(self) -> str:
         while True:
-            answers = await asyncio.gather(*(self._look(role) for role in ROLES))
-            if any(answers):
-                heard = time.monotonic()
-            elif time.monotonic() - heard > SILENT_SECONDS:
+            await asyncio.sleep(1.0)
+            if time.monotonic() - self._heard > SILENT_SECONDS:
                 return "no actor answers"
-            if all(answers) and not self._said:
-                await self._say_when_ready()
-            self._say_where()
-            # Until they are ready somebody is waiting for the line; afterwards nobody is.
-            await asyncio.sleep(LOOK_SECONDS if self._said else 0.1)
 
-    async def _look(self, role: str) -> bool:
+    async def _keep(self, post: Post) -> str:
+        """Looks after one actor, for ever."""
+        async with self._turn:
+            # In the order of the posts: Ray starts few processes at a time, and calls need the first ones most.
+            with contextlib.suppress(RayError, ValueError):
+                await asyncio.to_thread(create, self._region, post)
+        while True:
+            if await self._look(post):
+                self._heard = time.monotonic()
+                await asyncio.sleep(LOOK_SECONDS)
+            else:
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _look(self, post: Post) -> bool:
         """Whether the actor answers as it should; one that does not is made, or replaced, if that can be done."""
+        role = str(post)
         try:
-            answer = await self._callers[role].call("ready", seconds=ANSWER_SECONDS)
+            answer = await self._callers[post].call("ready", seconds=ANSWER_SECONDS)
             ready = msgspec.msgpack.decode(answer, type=Ready)
             if ready.protocol == PROTOCOL:
-                self._pids[role] = ready.pid
+                self._pids[post] = ready.pid
                 return True
             _log.warning("actor of another protocol", extra={"role": role, "protocol": ready.protocol})
         except (ExeatError, msgspec.DecodeError) as error:
             _log.info("actor does not answer", extra={"role": role, "detail": getattr(error, "detail", "")})
         began = time.monotonic()
         try:
-            ready = await ensure(self._region, role)
+            ready = await ensure(self._region, post)
         except ExeatError as error:
             _log.error("actor is away", extra={"role": role, "detail": error.detail})
-            await asyncio.sleep(0.5)
             return False
         took = round(time.monotonic() - began, 2)
         _log.info(
             "actor answers", extra={"role": role, "child": ready.pid, "detail": ready.detail, "seconds": took}
         )
-        self._pids[role] = ready.pid
+        self._pids[post] = ready.pid
         return True
 
-    def _say_where(self) -> None:
-        """A line on stdout for each actor whose process is another one than was said before."""
-        for role, pid in self._pids.items():
-            if self._said and self._pids_said.get(role) != pid:
-                self._pids_said[role] = pid
-                sys.stdout.write(f"actor {role} {pid}\n")
-                sys.stdout.flush()
+    async def _speak(self) -> str:
+        """On stdout, once: that all actors answered and the region's policy is known; then where each of them is."""
+        ready = False
+        while True:
+            await asyncio.sleep(WORDS_SECONDS)
+            if not ready:
+                ready = len(self._pids) == len(self._callers) and await self._knows_policy()
+                if not ready:
+                    continue
+                self._say(f"actors ready: {self._settings.region}")
+            for post, pid in self._pids.items():
+                if self._pids_said.get(post) != pid:
+                    self._pids_said[post] = pid
+                    self._say(f"actor {post} {pid}")
 
-    async def _say_when_ready(self) -> None:
-        with contextlib.suppress(PeerUnavailable):
-            answer = await self._callers[REGISTRY].call("status", seconds=ANSWER_SECONDS)
-            status = msgspec.msgpack.decode(answer, type=Status)
-            if status.revision >= 0 and status.certificate:
-                self._said = True
-                sys.stdout.write(f"actors ready: {self._settings.region}\n")
-                sys.stdout.flush()
+    async def _knows_policy(self) -> bool:
+        try:
+            answer = await self._callers[Post(REGISTRY)].call("status", seconds=ANSWER_SECONDS)
+        except PeerUnavailable:
+            return False
+        status = msgspec.msgpack.decode(answer, type=Status)
+        return status.revision >= 0 and bool(status.certificate)
+
+    @staticmethod
+    def _say(line: str) -> None:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
 
     def _read_epoch(self) -> bytes:
         if self._settings.ray_epoch_file is None:

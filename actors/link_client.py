@@ -21,6 +21,7 @@ from models.errors import FrameRefused, LinkUnavailable, Refused
 from models.planes.frames import (
     LONGEST_FRAME,
     PROTOCOL,
+    WORKER,
     Answer,
     Applied,
     Call,
@@ -29,6 +30,7 @@ from models.planes.frames import (
     FromWorker,
     Hello,
     Run,
+    Surrender,
     Update,
     Welcome,
     encode,
@@ -81,7 +83,10 @@ class LinkClient:
         on_update: Callable[[Update], None],
         on_run: Callable[[Run], None],
         on_change: Callable[[bool], None] | None = None,
+        on_surrender: Callable[[Surrender], None] | None = None,
         chance: Callable[[], float] = random.random,
+        part: str = WORKER,
+        holder: str = "",
         longest_frame: int = LONGEST_FRAME,
         connect_seconds: float = CONNECT_SECONDS,
         mismatch_pause: float = MISMATCH_PAUSE_SECONDS,
@@ -89,10 +94,12 @@ class LinkClient:
         """path: the link's socket. worker: its index. have: revision and sheet number it enforces, -1 for nothing;
         asked at every connection, so that the link sends what is missing. on_update, on_run: called for each
         frame in order; one that raises costs the connection, and the next one starts from `have`.
-        on_change: told when `connected` changes. chance: uniform 0 to 1.
+        on_change: told when `connected` changes. on_surrender: as on_run, for whoever holds permits. chance: uniform
+        0 to 1. part, holder: as in `models.planes.frames.Hello`.
         """
         self._path, self._worker, self._have = str(path), worker, have
         self._on_update, self._on_run, self._on_change = on_update, on_run, on_change
+        self._on_surrender, self._part, self._holder = on_surrender, part, holder
         self._chance, self._longest = chance, longest_frame
         self._connect_seconds, self._mismatch_pause = connect_seconds, mismatch_pause
         self._numbers = itertools.count(1)
@@ -120,8 +127,8 @@ class LinkClient:
             pause = pause_before_reconnect(max(attempt - 1, 0), self._chance())
             await asyncio.sleep(max(pause, pause_at_least))
 
-    async def call(self, role: str, method: str, payload: bytes, timeout: float) -> bytes:
-        """What the actor of `role` answers. timeout: seconds from now to the answer.
+    async def call(self, role: str, method: str, payload: bytes, timeout: float, *, shard: int = 0) -> bytes:
+        """What the actor of `role` answers. timeout: seconds from now to the answer. shard: which of several.
 
         Raises LinkUnavailable at once without a link, as soon as it is lost, or when the actor is away or too
         slow; Refused when the actor will not; ValueError for a payload over LONGEST_PAYLOAD.
@@ -136,7 +143,7 @@ class LinkClient:
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._pending[number] = waiting
         try:
-            if not self._line.send(Call(number, role, method, payload)):
+            if not self._line.send(Call(number, role, method, payload, shard)):
                 raise LinkUnavailable("the link does not read")
             async with asyncio.timeout(timeout):
                 answer = await waiting
@@ -190,6 +197,8 @@ class LinkClient:
                         pid=os.getpid(),
                         revision=revision,
                         sheet=sheet,
+                        part=self._part,
+                        holder=self._holder,
                     )
                 )
                 protocol = await line.welcomed
@@ -207,7 +216,7 @@ class LinkClient:
 
     def _welcome(self, line: _Line) -> None:
         self._line = line
-        _log.info("link connected")
+        _log.info("link connected" if self._part == WORKER else "link takes records")
         if self._on_change is not None:
             self._on_change(True)
 
@@ -233,6 +242,9 @@ class LinkClient:
                 self._on_update(frame)
             case Run():
                 self._on_run(frame)
+            case Surrender():
+                if self._on_surrender is not None:
+                    self._on_surrender(frame)
             case Welcome():
                 raise FrameRefused("welcomed twice")
 

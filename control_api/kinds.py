@@ -8,24 +8,27 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from models.resources import Client, Credential, Proxy, Rule, Target
+from models.resources import Client, Credential, Filter, Proxy, Rule, Target
 from models.resources.base import Value
 from models.resources.member import Member
 from models.resources.token import Token
 from models.resources.user import User
 
+PARTS: Final = ("rules", "filters")
+"""What of credentials, targets and proxies has paths of its own, by the names of the fields."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """model: what validates it. fixed: fields that never change after creation. hidden: attributes of the model
-    that are no part of the body: ids stand beside it, rules have paths of their own, secrets go to the vault.
+    that are no part of the body: ids stand beside it, rules and filters have paths of their own, secrets go to the vault.
     """
 
     name: str
     plural: str
     model: type[Value]
     fixed: tuple[str, ...] = ()
-    hidden: frozenset[str] = frozenset({"id", "client_id", "rules"})
+    hidden: frozenset[str] = frozenset({"id", "client_id", *PARTS})
     owned: bool = True
     own_read_only: frozenset[str] = field(default=frozenset())
 
@@ -66,7 +69,7 @@ CREDENTIAL: Final = Kind(
     "credentials",
     Credential,
     ("credentialType", "credentialAuthType", "credentialRegion"),
-    frozenset({"id", "client_id", "rules", "secret"}),
+    frozenset({"id", "client_id", *PARTS, "secret"}),
 )
 TARGET: Final = Kind("target", "targets", Target, ("targetRegion",))
 PROXY: Final = Kind(
@@ -74,11 +77,14 @@ PROXY: Final = Kind(
     "proxies",
     Proxy,
     ("proxyRegion",),
-    frozenset({"id", "client_id", "rules", "single_credential_id"}),
+    frozenset({"id", "client_id", *PARTS, "single_credential_id"}),
 )
 RULE: Final = Kind("rule", "rules", Rule)
+FILTER: Final = Kind("filter", "filters", Filter)
 
-KINDS: Final = {kind.name: kind for kind in (USER, TOKEN, CLIENT, MEMBER, CREDENTIAL, TARGET, PROXY, RULE)}
+KINDS: Final = {
+    kind.name: kind for kind in (USER, TOKEN, CLIENT, MEMBER, CREDENTIAL, TARGET, PROXY, RULE, FILTER)
+}
 """By name."""
 SINGULAR: Final = {kind.plural: kind for kind in KINDS.values()}
 """By the plural that stands in paths."""

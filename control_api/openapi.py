@@ -15,7 +15,7 @@ Schema = dict[str, Any]
 
 VERSION: Final = "1"
 _ABOUT: Final = (
-    "Configuration of Exeat: clients, credentials, targets, proxies and rules. Every change is in the audit list and"
+    "Configuration of Exeat: clients, credentials, targets, proxies, rules and filters. Every change is in the audit list and"
     " answers `exeat-revision` and `exeat-propagation`."
 )
 _PARAMETERS: Final[dict[str, tuple[Schema, str]]] = {
@@ -25,6 +25,21 @@ _PARAMETERS: Final[dict[str, tuple[Schema, str]]] = {
     "actor": ({"type": "string"}, "changes of this user only"),
     "after": ({"type": "string", "format": "date-time"}, "changes later than this"),
     "before": ({"type": "string", "format": "date-time"}, "changes earlier than this"),
+    "status": (
+        {"anyOf": [{"type": "integer", "minimum": 100, "maximum": 599}, {"const": "unknown"}]},
+        "requests answered with this status",
+    ),
+    "code": ({"type": "string"}, "requests with this `exeat-proxy-code`"),
+    "credentialId": ({"type": "string"}, "requests of callers with this credential"),
+    "processedAfter": ({"type": "string", "format": "date-time"}, "requests received later than this"),
+    "processedBefore": ({"type": "string", "format": "date-time"}, "requests received earlier than this"),
+    "from": ({"type": "string", "format": "date-time"}, "begin of the first bucket; an hour before `to`"),
+    "to": ({"type": "string", "format": "date-time"}, "end of the last bucket; now"),
+    "interval": (
+        {"enum": ["minute", "hour", "day"], "default": "minute"},
+        "length of a bucket; there may be 10,000",
+    ),
+    "month": ({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$"}, "a UTC month; the current one"),
     "wait": ({"type": "number", "minimum": 0, "maximum": 30, "default": 0}, "seconds to wait for news"),
 }
 _FEED_AFTER: Final = (
@@ -52,7 +67,7 @@ _PROBLEMS: Final = {
     "404": "There is no such resource, or it is another client's",
     "409": "Something else stands in the way, or the Idempotency-Key was used for another request",
     "412": "The resource is at another revision than If-Match names",
-    "413": "The body is longer than 1 MiB",
+    "413": "The body is longer than 1 MiB, that of a region's report longer than 8 MiB",
     "422": "A field, parameter or header cannot be accepted; `errors` names each",
     "503": "The store, or a region that is needed, is away",
 }
@@ -186,7 +201,7 @@ def _possible(route: Route) -> set[str]:
         found |= {"400", "422"}
     if route.takes is not None:
         found |= {"413"}
-    if route.method != "GET" or route.gives == "ready":
+    if route.method != "GET" or route.gives in {"ready", "request", "telemetry", "usage"}:
         found |= {"503"}
     if route.method != "GET" and route.access != "region":
         found |= {"409"}

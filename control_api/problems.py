@@ -13,7 +13,7 @@ import orjson
 from sanic.exceptions import MethodNotAllowed, PayloadTooLarge, SanicException
 from sanic.exceptions import NotFound as NoRoute
 
-from control_api.bodies import BODY_MAX
+from control_api.routes.table import BODY_MAX
 from models.errors import (
     ApiError,
     Conflict,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from control_api.kinds import Kind
+from control_api.kinds import PARTS, Kind
 from control_api.merge import merge_patch
 from models.errors import Invalid
 from models.resources import dotted, problems
@@ -81,7 +81,7 @@ def altered(
 
 
 def body_of(kind: Kind, value: Value) -> Body:
-    """The body to store: wire names, without what is left out, ids, rules and secrets."""
+    """The body to store: wire names, without what is left out, ids, rules, filters and secrets."""
     dumped = value.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=set(kind.hidden))
     moment = getattr(value, "expires_at", None)
     if moment is not None:
@@ -114,8 +114,8 @@ def _without_read_only(kind: Kind, given: Body, shown: Body | None, errors: Fiel
                 errors.append((name, "is read only; leave it out"))
             elif not _same(name, value, shown[name]):
                 errors.append((name, "is read only; send it back unchanged or leave it out"))
-        elif name == "rules" and "rules" in kind.hidden:
-            errors.append((name, "unknown field; rules have paths of their own"))
+        elif name in PARTS and name in kind.hidden:
+            errors.append((name, f"unknown field; {name} have paths of their own"))
         else:
             data[name] = value
     return data

@@ -9,18 +9,19 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from control_api.kinds import RULE
+from control_api.kinds import FILTER, RULE
 from control_api.ledger.change import Key
 from control_api.ledger.projection import Projection, Resource
 from control_api.proposals import Body, FieldErrors, body_of
 from models.errors import PatternError
 from models.patterns import compile_set, pattern_size
-from models.resources import Proxy, Rule
+from models.resources import Filter, Proxy, Rule
+from models.resources.filter import MOST_FILTERS
 
 RULES_MAX: Final = 1000
 """Rules on one credential, target or proxy."""
 PROGRAM_MAX: Final = 500_000
-"""RE2 instructions of all patterns of one scope: every edge compiles them anew with each change of it, in about 0.5 s."""
+"""RE2 instructions of all patterns of the rules, and of the filters, of one scope: every edge compiles them anew with each change of it, in about 0.5 s."""
 
 
 def check_region(projection: Projection, region: str, field: str) -> FieldErrors:
@@ -78,12 +79,32 @@ def check_rule(projection: Projection, rule: Rule, parent: Key) -> FieldErrors:
     if not _patterns(own):
         return []
     field = (
-        "path.pattern" if rule.path is not None else "headerChecks" if rule.header_checks else "queryChecks"
+        "path.pattern"
+        if rule.path is not None
+        else "headerChecks"
+        if rule.header_checks
+        else "queryChecks"
+        if rule.query_checks
+        else "bodyChecks"
     )
     if sum(pattern_size(pattern) for body in (*others, own) for pattern in _patterns(body)) > PROGRAM_MAX:
         return [(field, "does not fit beside the other rules: the patterns are too large together")]
     verdict = set_verdict(set_of(projection, own, rule.id, parent))
     return [(field, f"does not fit beside the other rules: {verdict}")] if verdict else []
+
+
+def check_filter(projection: Projection, one: Filter, parent: Key) -> FieldErrors:
+    """Whether a filter fits beside the other filters of its stage: how many there may be, and what their patterns weigh."""
+    others = [part.body for part in projection.list("filter", parent=parent) if part.id != one.id]
+    if len(others) >= MOST_FILTERS:
+        return [("filters", f"has {MOST_FILTERS} filters already, the most there may be")]
+    own = body_of(FILTER, one)
+    patterns = [body["path"]["pattern"] for body in (*others, own) if body.get("path")]
+    if own.get("path") and sum(pattern_size(pattern) for pattern in patterns) > PROGRAM_MAX:
+        return [
+            ("path.pattern", "does not fit beside the other filters: the patterns are too large together")
+        ]
+    return []
 
 
 def set_of(projection: Projection, own: Body, rule_id: str, parent: Key) -> tuple[str, ...]:
@@ -107,4 +128,10 @@ def _patterns(body: Body) -> list[str]:
     """Every pattern of a rule."""
     checks = [*body.get("headerChecks", ()), *body.get("queryChecks", ())]
     found = [check[name] for check in checks for name in ("name", "value") if name in check]
+    found += [
+        check[name]["pattern"]
+        for check in body.get("bodyChecks", ())
+        for name in ("jsonPath", "matchValue")
+        if check.get(name)
+    ]
     return [*found, body["path"]["pattern"]] if body.get("path") else found

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
-from control_api.kinds import KINDS, Kind
+from control_api.kinds import KINDS, PARTS, Kind
 from control_api.routes.table import Route, Shape
+from models.decision import Decision
 from models.planes.feed import FeedAnswer, Uplink
+from models.record import Record
 
 Schema = dict[str, Any]
 
@@ -80,10 +82,11 @@ def components() -> dict[str, Schema]:
     found["ConfigurationRequest"] = _object(
         {"configuration": reference("ClientConfiguration")}, ["configuration"]
     )
-    (uplink, feed), parts = msgspec.json.schema_components(
-        (Uplink, FeedAnswer), ref_template="#/components/schemas/{name}"
+    _, parts = msgspec.json.schema_components(
+        (Uplink, FeedAnswer, Record, Decision), ref_template="#/components/schemas/{name}"
     )
-    del uplink, feed  # references to the parts
+    found["Request"] = parts.pop("Record")
+    found["Request"]["properties"]["decision"] = {"anyOf": [reference("Decision"), {"type": "null"}]}
     return dict(sorted({**parts, **found, **_PLAIN}.items()))
 
 
@@ -93,7 +96,7 @@ def _of_kind(kind: Kind) -> dict[str, Schema]:
     found: dict[str, Schema] = whole.pop("$defs", {})
     name = kind.name.capitalize()
     properties: Schema = whole["properties"]
-    taken = {one: schema for one, schema in properties.items() if one not in {kind.id_name, "rules"}}
+    taken = {one: schema for one, schema in properties.items() if one not in {kind.id_name, *PARTS}}
     for one in ("clientId", "userId") if kind.name != "member" else ("clientId",):
         taken.pop(one, None)
     required = [one for one in whole.get("required", ()) if one in taken]
@@ -101,7 +104,7 @@ def _of_kind(kind: Kind) -> dict[str, Schema]:
     if kind.name in {"client", "credential", "target", "proxy"}:
         found[f"{name}Patch"] = _object(taken, [])
     shown: Schema = {kind.id_name: _ID} if kind.name != "member" else {}
-    if "clientId" in properties or kind.name in {"rule", "member"}:
+    if "clientId" in properties or kind.name in {"rule", "filter", "member"}:
         shown["clientId"] = _ID
     shown |= {one: _shown(one, schema) for one, schema in taken.items()} | _SHOWN_TOO.get(kind.name, {})
     if kind.name != "member":
@@ -118,6 +121,16 @@ def _object(properties: Schema, required: list[str]) -> Schema:
     made: Schema = {"type": "object", "additionalProperties": False, "properties": properties}
     return {**made, "required": required} if required else made
 
+
+_COUNTED: Final[dict[str, Schema]] = {
+    name: {"type": "integer", "minimum": 0}
+    for name in ("requests", "granted", "denied", "limited", "failed", "bytesIn", "bytesOut")
+}
+_PERCENTILE: Final[Schema] = {
+    "type": ["number", "null"],
+    "description": "Milliseconds: the upper bound of the histogram's bucket that it lies in, not interpolated; 60000"
+    " also stands for everything above; null without a duration",
+}
 
 _PLAIN: Final[dict[str, Schema]] = {
     "Problem": {
@@ -198,6 +211,24 @@ _PLAIN: Final[dict[str, Schema]] = {
             "revision": _REVISION,
         },
         ["auditId", "at", "actor", "action", "resourceType", "resourceId", "before", "after", "revision"],
+    ),
+    "Telemetry": _object(
+        {
+            "at": {"type": "string", "format": "date-time", "description": "Begin of the bucket"},
+            **_COUNTED,
+            "p50": _PERCENTILE,
+            "p95": _PERCENTILE,
+            "p99": _PERCENTILE,
+        },
+        ["at", *_COUNTED, "p50", "p95", "p99"],
+    ),
+    "Usage": _object(
+        {
+            "month": {"type": "string"},
+            "proxyId": {"type": ["string", "null"], "description": "null: the whole client"},
+            **_COUNTED,
+        },
+        ["month", "proxyId", *_COUNTED],
     ),
     "Endpoint": _object(
         {

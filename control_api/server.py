@@ -31,6 +31,8 @@ from control_api.layout import LAYOUT
 from control_api.ledger.crash import Crash
 from control_api.ledger.ledger import Ledger
 from control_api.readiness import Readiness
+from control_api.records.layout import RECORDS_LAYOUT
+from control_api.records.service import Records
 from control_api.serving import BACKLOG, serve
 from control_api.settings import ControlSettings
 from control_api.tls import server_context
@@ -67,7 +69,7 @@ def new_secret() -> str:
 
 
 @contextlib.asynccontextmanager
-async def services(home: Home, signer: Signer, crash: Crash) -> AsyncIterator[Services]:
+async def services(home: Home, signer: Signer, crash: Crash, record_days: int) -> AsyncIterator[Services]:
     """Everything the Core API works with, open. Raises ConfigurationError, StoreError."""
     clock = SystemClock()
     async with contextlib.AsyncExitStack() as stack:
@@ -81,10 +83,16 @@ async def services(home: Home, signer: Signer, crash: Crash) -> AsyncIterator[Se
         feed = FeedService(ledger, signer, clock)
         await feed.open()
         stack.push_async_callback(feed.close)
+        records_store = await open_store(home.records_store, RECORDS_LAYOUT)
+        stack.push_async_callback(records_store.close)
+        records = Records(records_store, ledger, clock, days=record_days)
+        records.open()
+        stack.push_async_callback(records.close)
         yield Services(
             ledger=ledger,
             feed=feed,
             sealer=Sealer(ledger, signer),
+            records=records,
             readiness=Readiness(store, clock),
             clock=clock,
             new_secret=new_secret,
@@ -98,7 +106,7 @@ async def _run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    async with services(home, signer, Crash(settings.crash_point)) as opened:
+    async with services(home, signer, Crash(settings.crash_point), settings.record_days) as opened:
         serving = await serve(create_app(opened), sock, tls)
         url = f"{settings.scheme}://{_shown(settings.host)}:{sock.getsockname()[1]}"
         _log.info("ready", extra={"url": url, "revision": opened.ledger.projection.revision})

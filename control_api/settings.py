@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from control_api.ledger.crash import POINTS
-from models.setting_types import NamedError, Port, Seconds, Switch, is_loopback, refused
+from models.setting_types import Count, NamedError, Port, Seconds, Switch, is_loopback, refused
 
 
 class ControlSettings(BaseSettings):
@@ -43,6 +43,9 @@ class ControlSettings(BaseSettings):
     tls_certificate: Path | None = Field(None, description="certificate chain (PEM) to serve TLS with")
     tls_key: Path | None = Field(None, description="private key (PEM) of tls_certificate")
     drain_seconds: Seconds = Field(10.0, description="how long requests in flight may take after SIGTERM")
+    record_days: Annotated[Count, Field(le=3650)] = Field(
+        30, description="how many days request records and per-minute counts are kept"
+    )
     crash_point: str = Field(
         "", description="for tests: the named point of a write at which the process ends as if killed"
     )

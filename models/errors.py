@@ -18,11 +18,14 @@ operator's log only and must never be copied into an answer, a header or a recor
     │   ├── FilterBlocked       422
     │   ├── LimitExceeded       429   carries Retry-After
     │   ├── RequestHeadTooLarge 431   closes the connection
-    │   ├── TargetUnreachable, TargetForbidden, TargetInvalid, ScrubFailed            502
+    │   ├── TargetUnreachable, TargetForbidden, TargetInvalid, ScrubFailed,
+    │   │   RedactionFailed                                                           502
     │   ├── CredentialUnavailable, PolicyUnavailable, LimiterUnavailable,
     │   │   RecordBlocked, TargetSaturated                                            503
     │   ├── TargetTimeout       504
     │   └── ProxyLoop           508
+    ├── JsonRefused                   bytes that are not strict JSON
+    │   └── JsonTooLarge                  more values than whoever reads it takes
     ├── RingFull                      the record ring has no free slot
     ├── StoreError                    the store did not do it
     │   ├── VersionConflict               the document is at another version; nothing changed
@@ -82,6 +85,14 @@ class ConfigurationError(ExeatError):
 
 class PatternError(ConfigurationError):
     """A pattern exceeds our bounds or RE2 refuses it."""
+
+
+class JsonRefused(ExeatError):
+    """Bytes that are not strict JSON (RFC 8259, and what `models.strict_json` adds); `detail` quotes none of them."""
+
+
+class JsonTooLarge(JsonRefused):
+    """JSON with more values than whoever reads it takes."""
 
 
 class RingFull(ExeatError):
@@ -239,6 +250,14 @@ class ScrubFailed(Refusal):
     status = 502
     code = "scrub-failed"
     message = "The answer of the target could not be scrubbed"
+
+
+class RedactionFailed(Refusal):
+    """502: no redactor answered in time, or what it found cannot be applied."""
+
+    status = 502
+    code = "redaction-failed"
+    message = "The answer of the target could not be redacted"
 
 
 class CredentialUnavailable(Refusal):

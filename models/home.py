@@ -23,6 +23,11 @@ class Home:
         return self.root / "control" / "control.db"
 
     @property
+    def records_store(self) -> Path:
+        """The embedded store of request records and roll-ups: a file of its own, so that no burst delays a write."""
+        return self.root / "control" / "records.db"
+
+    @property
     def policy_key(self) -> Path:
         """Secret: the control plane's signing key, 64 hex digits."""
         return self.root / "control" / "policy.key"
@@ -54,6 +59,16 @@ class Home:
     def ray_token(self) -> Path:
         """Secret: the Ray cluster's token."""
         return self.root / "ray.token"
+
+    @property
+    def demo_token(self) -> Path:
+        """Secret: the bearer token that the demo upstream takes for its own."""
+        return self.root / "demo.token"
+
+    @property
+    def demo_key(self) -> Path:
+        """Secret: what callers of the demo's proxies show."""
+        return self.root / "demo.key"
 
 
 class RegionHome:
@@ -101,6 +116,11 @@ class RegionHome:
     def registry_store(self) -> Path:
         """The registry's embedded store (policy mirror)."""
         return self.root / "registry.db"
+
+    @property
+    def limiter_store(self) -> Path:
+        """The limiters' embedded store (ceilings); all of a region's limiters share it."""
+        return self.root / "limiter.db"
 
 
 class EdgeHome:

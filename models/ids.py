@@ -19,6 +19,7 @@ PREFIXES = {
     "target": "tgt",
     "proxy": "prx",
     "rule": "rule",
+    "filter": "flt",
     "user": "usr",
     "token": "tok",
     "command": "cmd",

@@ -13,9 +13,10 @@ from typing import Protocol
 from models.decision import Effect
 from models.errors import ConfigurationError
 from models.fields import RANGE_AND_CODING, REQUEST_DROPPED
+from models.filters.compiled import CompiledFilter, CompiledFilters, compile_filters
 from models.limits import Limit, request_limits
 from models.ratelimit_fields import policy_field, status_template
-from models.resources import Client, Proxy, Rule, Target
+from models.resources import Client, Filter, Proxy, Rule, Target
 from models.rules import FourScopes, Scope, compile_scope
 from models.secret import Secret
 from models.verifiers import Accepted, CallerVerifier
@@ -46,7 +47,9 @@ class CompiledProxy:
     """One proxy, ready to judge.
 
     scopes: by the id of the caller's credential. request_dropped: names of request fields that never reach the target. lane: the key of its connections
-    (client, target, scheme, host, port, CA). lease_key: of the lease it sends with. scrub: full, headers or off. limit_policy, limit_status: its RateLimit fields, as templates; limit_labels: (meter, window) of each limit.
+    (client, target, scheme, host, port, CA). lease_key: of the lease it sends with. scrub: full, headers or off. limit_policy, limit_status: its RateLimit fields, as templates; limit_labels: (meter, window) of each limit. filters: by the id of the caller's credential; None where no answer is ever filtered. Then its
+    requests may ask for ranges and codings; else none of them does, since whether a filter applies depends on the answer's status.
+    max_body_bytes, max_response_bytes: of a body that a stage reads whole, and of an answer.
     """
 
     id: str
@@ -66,6 +69,9 @@ class CompiledProxy:
     record_drops: bool
     request_dropped: frozenset[bytes]
     scrub: str
+    filters: Mapping[str, CompiledFilters] | None = None
+    max_body_bytes: int = 10_485_760
+    max_response_bytes: int = 52_428_800
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ class CompiledPolicy:
 
 
 class ScopedCredential(Protocol):
-    """What compiling needs of a credential: its rules, never its secret."""
+    """What compiling needs of a credential: its rules and filters, never its secret."""
 
     @property
     def id(self) -> str:
@@ -113,6 +119,11 @@ class ScopedCredential(Protocol):
     @property
     def rules(self) -> tuple[Rule, ...]:
         """The rules of its scope."""
+        ...
+
+    @property
+    def filters(self) -> tuple[Filter, ...]:
+        """The filters of its stage."""
         ...
 
 
@@ -162,17 +173,35 @@ def compile_policy(sources: PolicySources) -> CompiledPolicy:
     return CompiledPolicy(sources.revision, sources.region, proxies, tuple(broken))
 
 
+class _Filtering(Protocol):
+    """Whatever has filters."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def filters(self) -> tuple[Filter, ...]: ...
+
+
 class _ScopeCache:
-    """Scopes are shared: a target's rules are compiled once for all its proxies."""
+    """Scopes are shared: a target's rules and filters are compiled once for all its proxies."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, str], Scope] = {}
+        self._filters: dict[tuple[str, str], tuple[CompiledFilter, ...]] = {}
 
     def get(self, name: str, owner: str, make: Callable[[], Scope]) -> Scope:
         scope = self._made.get((name, owner))
         if scope is None:
             scope = self._made[name, owner] = make()
         return scope
+
+    def filters(self, name: str, owner: _Filtering) -> tuple[CompiledFilter, ...]:
+        """The filters of a scope, compiled."""
+        found = self._filters.get((name, owner.id))
+        if found is None:
+            found = self._filters[name, owner.id] = compile_filters(name, owner.filters)
+        return found
 
 
 def _compile_proxy(
@@ -205,12 +234,13 @@ def _compile_proxy(
             ),
         )
         scopes[credential_id] = FourScopes((caller_scope, sender_scope, proxy_scope, target_scope))
+    filters = _compile_filters(proxy, target, sender, credentials, cache)
     limits = request_limits(proxy.id, proxy.max_requests_per_minute, proxy.max_requests_per_day)
     compiled_target = compile_target(target)
     dropped = REQUEST_DROPPED | callers.strip_headers
     # Without a secret there is nothing to look for, and ranges and compression stay possible.
     scrub = "off" if sender.auth_type == "none" else target.scrub
-    if scrub == "full":
+    if scrub == "full" or filters is not None:
         dropped |= RANGE_AND_CODING
     if not compiled_target.cookies:
         dropped |= {b"cookie"}
@@ -239,7 +269,26 @@ def _compile_proxy(
         record_drops=proxy.record_policy == "drop",
         request_dropped=dropped,
         scrub=scrub,
+        filters=filters,
+        max_body_bytes=proxy.max_body_bytes,
+        max_response_bytes=proxy.max_response_bytes,
     )
+
+
+def _compile_filters(
+    proxy: Proxy,
+    target: Target,
+    sender: ScopedCredential,
+    credentials: Mapping[str, ScopedCredential],
+    cache: _ScopeCache,
+) -> Mapping[str, CompiledFilters] | None:
+    """By the caller's credential, its four stages in their order; None when there is no active filter at all."""
+    first = (cache.filters("targetCredential", sender), cache.filters("target", target))
+    last = compile_filters("proxy", proxy.filters)
+    callers = {one: cache.filters("proxyCredential", credentials[one]) for one in proxy.proxy_credential_ids}
+    if not any((*first, *callers.values(), last)):
+        return None
+    return {one: CompiledFilters((*first, stage, last)) for one, stage in callers.items()}
 
 
 def compile_target(target: Target) -> CompiledTarget:

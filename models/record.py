@@ -72,7 +72,8 @@ class Closing(msgspec.Struct, array_like=True, gc=False):
 
     marks: of all stages that were reached; one that ended early has fewer, and from its last stage to its end
     belongs to none. scrubbed: occurrences of the injected secret
-    that were taken out of the answer. A new field goes to the end and has a default, as in `Opening`.
+    that were taken out of the answer. filters: (filter id, action, count) of each that was applied, in order.
+    redactions: (entity, count). A new field goes to the end and has a default, as in `Opening`.
     """
 
     status: int | None
@@ -82,6 +83,8 @@ class Closing(msgspec.Struct, array_like=True, gc=False):
     bytes_in: int
     bytes_out: int
     scrubbed: int = 0
+    filters: tuple[tuple[str, str, int], ...] = ()
+    redactions: tuple[tuple[str, int], ...] = ()
 
 
 class Timings(msgspec.Struct, gc=False):
@@ -102,6 +105,14 @@ class LimitState(msgspec.Struct, gc=False, rename="camel"):
     meter_id: str
     window: str
     remaining: int
+
+
+class FilterState(msgspec.Struct, gc=False, rename="camel"):
+    """What a filter did: nodes retained, destroyed or masked, or spans redacted."""
+
+    filter_id: str
+    action: str
+    count: int
 
 
 class Upstream(msgspec.Struct, gc=False, rename="camel"):
@@ -134,7 +145,7 @@ class Record(msgspec.Struct, gc=False, rename="camel", omit_defaults=True):
     code: str | None
     decision: msgspec.Raw
     limits: list[LimitState]
-    filters: tuple[()]
+    filters: Sequence[FilterState]
     redactions: Mapping[str, int]
     upstream: Upstream | None
     bytes_in: int | None
@@ -149,7 +160,7 @@ _pack = msgspec.msgpack.Encoder().encode
 _to_json = msgspec.json.Encoder().encode
 _to_ndjson = msgspec.json.Encoder().encode_lines
 _MILLISECONDS = tuple(f"{number:03}Z" for number in range(1000))
-_NO_FILTERS: tuple[()] = ()
+_NO_FILTERS: tuple[FilterState, ...] = ()
 _NO_REDACTIONS: Mapping[str, int] = {}
 _SCOPE_FIELDS = ("scope", "effect", "by", "matched", "shadow")
 
@@ -174,6 +185,7 @@ def join(opening: Opening, closing: Closing | None) -> Record:
         status: int | Literal["unknown"] | None = UNKNOWN
         code = duration_ms = upstream = bytes_in = bytes_out = None
         timings, scrubbed = opening.timings, 0
+        filters, redactions = _NO_FILTERS, _NO_REDACTIONS
     else:
         status, code, marks = closing.status, closing.code, closing.marks
         duration_ms = (marks[-1] - marks[0]) / 1e6 if marks else None
@@ -185,6 +197,11 @@ def join(opening: Opening, closing: Closing | None) -> Record:
             spent = timings[_UPSTREAM_STAGE] if len(timings) > _UPSTREAM_STAGE else None
             upstream = Upstream(host, answered, spent)
         bytes_in, bytes_out, scrubbed = closing.bytes_in, closing.bytes_out, closing.scrubbed
+        filters, redactions = _NO_FILTERS, _NO_REDACTIONS
+        if closing.filters:
+            filters = tuple([FilterState(*one) for one in closing.filters])
+        if closing.redactions:
+            redactions = dict(closing.redactions)
     return Record(
         opening.request_id,
         opening.client_id,
@@ -201,8 +218,8 @@ def join(opening: Opening, closing: Closing | None) -> Record:
         code,
         judged,
         limits,
-        _NO_FILTERS,
-        _NO_REDACTIONS,
+        filters,
+        redactions,
         upstream,
         bytes_in,
         bytes_out,

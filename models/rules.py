@@ -2,26 +2,29 @@
 
 Each scope collects every rule that matches; any deny denies, and where none matches the scope's default
 decides. A rule that cannot be compiled fails its scope; it is never treated as one that does not match.
+Rules with body checks are judged in two steps: by the head, and if they could still match, by the body.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Final, TypeVar
 
+from models.body_checks import Body, BodyPatterns, CompiledBodyCheck, Watch
 from models.checks import header_check, query_check
 from models.decision import DEFAULT, Decision, Effect, ScopeOutcome
 from models.errors import ConfigurationError, PatternError
 from models.patterns import PatternSet, compile_set, subject
 from models.request import CanonicalRequest
 from models.resources.rule import Rule
+from models.together import OpenScope, Undecided, put_together, remembered
 
-__all__ = ["Decision", "FourScopes", "Scope", "ScopeOutcome", "compile_scope", "judge"]
+__all__ = ["Decision", "FourScopes", "Scope", "ScopeOutcome", "Undecided", "compile_scope", "judge"]
 
 _REMEMBERED: Final = 512
 """Entries of each of a scope's memories; a full one is emptied, so no caller can make it grow."""
-_DECISIONS: Final = 1024
 _TOGETHER: Final = 200
 """How many path patterns of four scopes are put into one set; more would be compiled twice for little."""
 
@@ -70,11 +73,11 @@ class _Masks:
 
 
 class _Pending:
-    """What is left of a rule when its method and path hold: its header and query checks. bit: its own."""
+    """What is left of a rule when its method and path hold: header and query checks, then body checks. bit: its own."""
 
-    __slots__ = ("_headers", "_query", "bit")
+    __slots__ = ("_headers", "_query", "bit", "body")
 
-    def __init__(self, rule: Rule, bit: int) -> None:
+    def __init__(self, rule: Rule, bit: int, patterns: BodyPatterns) -> None:
         self.bit = bit
         place = f"rules[{rule.id}]"
         self._headers = [
@@ -85,9 +88,13 @@ class _Pending:
             query_check(check, rule.effect, f"{place}.queryChecks[{index}]").holds
             for index, check in enumerate(rule.query_checks)
         ]
+        self.body: list[CompiledBodyCheck] = [
+            patterns.compile(check, rule.effect, f"{place}.bodyChecks[{index}]")
+            for index, check in enumerate(rule.body_checks)
+        ]
 
     def holds(self, request: CanonicalRequest) -> bool:
-        """Whether all of them hold."""
+        """Whether all header and query checks hold."""
         for holds in self._headers:
             if not holds(request.headers):
                 return False
@@ -105,8 +112,8 @@ class Scope:
     What it remembers is a function of the rules alone, so one scope may serve any number of proxies.
     """
 
-    __slots__ = ("_checked", "_enforced", "_masks", "_open", "_outcomes", "_paths", "_pending", "_rules",
-                 "_scan", "_settled", "default", "name")  # fmt: skip
+    __slots__ = ("_bodies", "_checked", "_denials", "_enforced", "_masks", "_open", "_outcomes", "_paths", "_pending",
+                 "_rules", "_scan", "_settled", "default", "name")  # fmt: skip
 
     def __init__(self, name: str, rules: list[Rule], default: Effect) -> None:
         self.name = name
@@ -120,13 +127,16 @@ class Scope:
         self._masks = _Masks(self._rules, {pattern: index for index, pattern in enumerate(places)})
         self._paths = compile_set([*places], field="rules", fields=[*places.values()]) if places else None
         self._scan: Callable[[bytes], list[int]] = _nothing if self._paths is None else self._paths.scan
+        self._bodies = BodyPatterns()
         self._pending = {
-            index: _Pending(rule, 1 << index)
+            index: _Pending(rule, 1 << index, self._bodies)
             for index, rule in enumerate(self._rules)
-            if rule.header_checks or rule.query_checks
+            if rule.header_checks or rule.query_checks or rule.body_checks
         }
+        self._bodies.seal()
         self._checked = sum(1 << index for index in self._pending)
         self._enforced = sum(1 << index for index, rule in enumerate(self._rules) if rule.mode == "enforce")
+        self._denials = sum(1 << index for index, rule in enumerate(self._rules) if rule.effect == "deny")
         self._settled: dict[tuple[object, ...], ScopeOutcome] = {}
         self._open: dict[tuple[object, ...], tuple[int, list[_Pending]]] = {}
         self._outcomes: dict[int, ScopeOutcome] = {}
@@ -141,19 +151,19 @@ class Scope:
         """Whether some rule asks for more than method and path."""
         return bool(self._pending)
 
-    def judge(self, request: CanonicalRequest) -> ScopeOutcome:
-        """What this scope decides about one request."""
+    def judge(self, request: CanonicalRequest) -> ScopeOutcome | OpenScope:
+        """What this scope decides about one request, as far as its head tells."""
         return self.weigh(request, subject(request.path))
 
-    def weigh(self, request: CanonicalRequest, path: bytes) -> ScopeOutcome:
+    def weigh(self, request: CanonicalRequest, path: bytes) -> ScopeOutcome | OpenScope:
         """`judge` for a caller that has four scopes to ask. path: `subject(request.path)`."""
         found = self._scan(path)
-        # Method and matching path patterns settle everything but header and query checks. What is looked
-        # up is the scan's answer as it came: one without the sentinel is never remembered.
+        # Method and matching path patterns settle everything but the other checks. What is looked up is
+        # the scan's answer as it came: one without the sentinel is never remembered.
         outcome = self._settled.get((request.method, *found))
         return self._settle(request, path, found) if outcome is None else outcome
 
-    def _settle(self, request: CanonicalRequest, path: bytes, found: list[int]) -> ScopeOutcome:
+    def _settle(self, request: CanonicalRequest, path: bytes, found: list[int]) -> ScopeOutcome | OpenScope:
         key = (request.method, *found)
         known = self._open.get(key)
         if known is None:
@@ -170,9 +180,38 @@ class Scope:
             if whole:
                 _remember(self._open, key, known)
         bits, pending = known
+        left: list[_Pending] | None = None
         for rule in pending:
             if rule.holds(request):
-                bits |= rule.bit
+                if not rule.body:
+                    bits |= rule.bit
+                elif left is None:
+                    left = [rule]
+                else:
+                    left.append(rule)
+        return self._outcome(bits) if left is None else self._left_open(bits, left)
+
+    def _left_open(self, bits: int, left: list[_Pending]) -> OpenScope:
+        """What is decided when the body is known. bits: the rules that match; left: those that the body decides."""
+        undecided = sum(rule.bit for rule in left) & self._enforced
+        matched = bits & self._enforced
+        if matched or self.default == "allow":
+            denies = bool(matched & self._denials)
+        else:
+            denies = not undecided & ~self._denials  # nothing is left that could allow
+        return OpenScope(
+            denies=denies,
+            enforced=bool(undecided),
+            without=self._outcome(bits),
+            finish=partial(self._finish, bits, left),
+        )
+
+    def _finish(self, bits: int, left: list[_Pending], body: Body, watch: Watch) -> ScopeOutcome:
+        tallies = [(rule.bit, [(check.place, check.begin()) for check in rule.body]) for rule in left]
+        self._bodies.tell(body, [one for _, each in tallies for one in each], watch)
+        for bit, each in tallies:
+            if all(tally.holds for _, tally in each):
+                bits |= bit
         return self._outcome(bits)
 
     def _outcome(self, bits: int) -> ScopeOutcome:
@@ -200,11 +239,11 @@ def compile_scope(name: str, rules: Iterable[Rule], default: Effect) -> Scope:
     return Scope(name, given, default)
 
 
-_decisions: dict[tuple[ScopeOutcome, ScopeOutcome, ScopeOutcome, ScopeOutcome], Decision] = {}
+def judge(scopes: tuple[Scope, Scope, Scope, Scope], request: CanonicalRequest) -> Decision | Undecided:
+    """What four scopes decide together, as far as the head tells: all must allow.
 
-
-def judge(scopes: tuple[Scope, Scope, Scope, Scope], request: CanonicalRequest) -> Decision:
-    """What four scopes decide together: all must allow. The same outcomes give the same object again."""
+    The same outcomes give the same object again. Rules with body checks do not match where the head decides.
+    """
     path = request.path
     if not path.isascii():
         path = subject(path)
@@ -215,21 +254,15 @@ def judge(scopes: tuple[Scope, Scope, Scope, Scope], request: CanonicalRequest) 
         proxy.weigh(request, path),
         target.weigh(request, path),
     )
-    decision = _decisions.get(outcomes)
-    if decision is None:
-        effect: Effect = "allow" if all(one.effect == "allow" for one in outcomes) else "deny"
-        decision = Decision(effect, outcomes)
-        if len(_decisions) >= _DECISIONS:
-            _decisions.clear()
-        _decisions[outcomes] = decision
-    return decision
+    decision = remembered.get(outcomes)
+    return put_together(outcomes) if decision is None else decision
 
 
 class FourScopes:
     """The scopes of one caller on one proxy, asked together. It decides exactly as `judge` does.
 
-    Where no scope has header or query checks, method and matching path patterns settle the decision; then one
-    set over all four scopes' patterns and one look-up replace four. What is remembered is bounded.
+    Where no scope looks further than method and path, these settle the decision; then one set over all four
+    scopes' patterns and one look-up replace four. What is remembered is bounded.
     """
 
     __slots__ = ("_patterns", "_scan", "_settled", "scopes")
@@ -244,8 +277,8 @@ class FourScopes:
                 self._patterns = compile_set(list(dict.fromkeys(patterns)))
         self._scan = _nothing if self._patterns is None else self._patterns.scan
 
-    def judge(self, request: CanonicalRequest) -> Decision:
-        """What the four scopes decide together: all must allow."""
+    def judge(self, request: CanonicalRequest) -> Decision | Undecided:
+        """What the four scopes decide together, as far as the head tells: all must allow."""
         path = request.path
         if self._patterns is None or not path.isascii():
             return judge(self.scopes, request)
@@ -253,7 +286,9 @@ class FourScopes:
         key = (request.method, *found)
         decision = self._settled.get(key)
         if decision is None:
-            decision = judge(self.scopes, request)
+            judged = judge(self.scopes, request)
+            assert type(judged) is Decision  # no scope looks further than the path: see __init__
+            decision = judged
             if self._patterns.sentinel in found:  # else the scan gave up, and tells nothing about other paths
                 _remember(self._settled, key, decision)
         return decision

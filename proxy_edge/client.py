@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from proxy_edge.edge import Edge
 
 _BODY_BACKLOG = 256 * 1024
-"""Request body held while the target is not connected yet or does not read."""
+"""Request body held while the target is not connected yet or does not read; one that rules wait for has its own bound."""
 _WRITE_BACKLOG = 128 * 1024
 """Answer bytes queued for a caller before the target is paused."""
 _LINGER_SECONDS = (2.0, 30.0)
@@ -202,7 +202,8 @@ class ClientConnection(asyncio.Protocol):
         full = False
         if exchange is not None:
             upstream = exchange.upstream
-            full = exchange.message.waiting_bytes > _BODY_BACKLOG or (
+            room = _BODY_BACKLOG if exchange.body is None else exchange.body.room
+            full = exchange.message.waiting_bytes > room or (
                 upstream is not None and upstream.write_paused and not exchange.message.complete
             )
         # Without an exchange none of them could begin: the caller does not take the answers before.

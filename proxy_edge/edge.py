@@ -16,6 +16,8 @@ from models.clock import Clock
 from models.ids import RequestIds
 from models.policy import CompiledPolicy
 from proxy_edge.answers import Answers
+from proxy_edge.aside import Aside
+from proxy_edge.filtering import Redactions
 from proxy_edge.permits import PermitSource
 from proxy_edge.records.recorder import Recorder
 from proxy_edge.settings import EdgeSettings
@@ -75,7 +77,14 @@ class Edge:
         via_name: bytes,
         region: str,
         link: Callable[[], str] = lambda: "file",
+        redaction: Redactions | None = None,
+        on_revision: Callable[[int], None] = lambda _revision: None,
+        spooled: Callable[[], int] = lambda: 0,
     ) -> None:
+        """on_revision: told of each policy's revision before it is in force.
+
+        spooled: records that have left the rings and are on their way. redaction: None without a region.
+        """
         self.settings = settings
         self.clock = clock
         self._now = now
@@ -83,6 +92,8 @@ class Edge:
         self.pool = pool
         self.permits = permits
         self.recorder = recorder
+        self.redaction = redaction
+        self.aside = Aside()
         self.stats = stats
         self.answers = Answers(settings.header_prefix)
         self.forwarding = Forwarding(settings.header_prefix, via_name)
@@ -93,6 +104,7 @@ class Edge:
         self.leases: LeaseTable = StaticLeases()
         self.source_fault = ""
         self._link = link
+        self._on_revision, self._spooled = on_revision, spooled
         self._vouched_ns: int | None = None
         self._lease_failures = 0
         self.stale = False
@@ -100,6 +112,7 @@ class Edge:
 
     def apply(self, bundle: Bundle) -> None:
         """Enforces a new revision from the next request on; one in flight ends under the old one."""
+        self._on_revision(bundle.policy.revision)
         self.policy, self.leases = bundle.policy, bundle.leases
         self.source_fault = ""
         self.confirm(bundle.age)
@@ -164,7 +177,7 @@ class Edge:
                 "ageSeconds": None if age is None else round(age, 3),
                 "staleAfterSeconds": self.settings.offline_seconds,
                 "link": self._link(),
-                "spoolDepth": self.recorder.depth,
+                "spoolDepth": self.recorder.depth + self._spooled(),
                 "region": self.policy.region,
                 "brokenProxies": [broken.id for broken in self.policy.broken],
                 "policyFault": self.source_fault or None,

@@ -8,6 +8,7 @@ of one answer reach another exchange, nor complete upstream what was not complet
 from __future__ import annotations
 
 import logging
+import sys
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from models.limits import Quota
 from models.policy import CompiledPolicy, CompiledProxy
 from models.request import CanonicalRequest
 from models.rules import Decision
+from proxy_edge.filtering import Screen
 from proxy_edge.parser import Message
 from proxy_edge.permits import Permit, Wait
 from proxy_edge.scrub.stream import ScrubStream
@@ -35,6 +37,7 @@ from proxy_edge.steps.lease import Injection, LeaseWait
 from proxy_edge.steps.limits import limit_lines
 from proxy_edge.upstream.connection import UpstreamConnection
 from proxy_edge.upstream.pool import Lane
+from proxy_edge.whole_body import HeldBody
 
 if TYPE_CHECKING:
     from proxy_edge.client import ClientConnection
@@ -47,11 +50,13 @@ class Exchange:
     """One request and its answer.
 
     credential_id, decision, permit, injection: what the steps found so far; upstream: the connection in
-    use; slot: the open record; sent: whether a byte went upstream; started: whether a byte went back.
+    use; slot: the open record; sent: whether a byte went upstream; started: whether a byte went back. body: while
+    rules wait for it; screen: where filters may apply to the answer.
     """
 
     __slots__ = (
         "at",
+        "body",
         "bytes_in",
         "bytes_out",
         "client",
@@ -76,11 +81,13 @@ class Exchange:
         "request",
         "request_done",
         "request_id",
+        "screen",
         "scrub",
         "sent",
         "slot",
         "started",
         "times",
+        "unsent",
         "upstream",
         "wait",
     )
@@ -89,6 +96,8 @@ class Exchange:
     proxy: CompiledProxy
     request: CanonicalRequest
     injection: Injection
+    # Set when a deadline first passes while the request is still leaving.
+    unsent: int
 
     def __init__(self, edge: Edge, client: ClientConnection, message: Message) -> None:
         self.edge = edge
@@ -105,12 +114,14 @@ class Exchange:
         self.quota: Quota = ()
         self.wait: Wait | None = None
         self.leasing: LeaseWait | None = None
+        self.body: HeldBody | None = None
         self.lane: Lane | None = None
         self.upstream: UpstreamConnection | None = None
         self.dialling = self.fresh = False
         self.refused_dial: Refusal | None = None
         self.slot = -1
         self.sent = self.request_done = self.started = self.done = False
+        self.screen: Screen | None = None
         self.scrub: ScrubStream | None = None
         self.mode = respond.NO_BODY
         self.masks = self.bytes_in = self.bytes_out = 0
@@ -161,6 +172,8 @@ class Exchange:
     def upstream_writable(self) -> None:
         """The target reads again: so may we."""
         self.client.govern_reading()
+        if not self.started and self.screen is None:
+            self.set_deadline()  # a body that was sent whole has only left now
 
     def request_progress(self) -> None:
         """More of the request arrived, or the parser refused the rest of it."""
@@ -172,6 +185,8 @@ class Exchange:
         elif self.sent and not self.request_done and (message.chunks or message.complete):
             self.write_body(b"")
             self.set_deadline()
+        elif self.body is not None:
+            self.advance()
 
     def caller_reads(self, *, reading: bool) -> None:
         """Back-pressure: the caller stopped or started reading the answer."""
@@ -192,14 +207,28 @@ class Exchange:
         elif not self.sent:
             if self.wait is not None:
                 self.refuse(LimiterUnavailable("no permit in time"))
+            elif self.body is not None:
+                self.body.deadline_passed(self)
             elif self.leasing is not None:
                 self.refuse(CredentialUnavailable("no lease in time"))
             else:
                 self.refuse(TargetSaturated("no connection in time"))
+        elif self.screen is not None:
+            self.refuse(self.screen.overdue())
         elif not self.message.complete and not (self.upstream and self.upstream.write_paused):
             self.refuse(RequestTimeout("silence inside the body"))
+        elif self._still_leaving():
+            self.client.deadline = self.edge.now + self.edge.settings.body_idle_seconds
         else:
             self.refuse(TargetTimeout("no answer in time"))
+
+    def _still_leaving(self) -> bool:
+        """Whether a body that was sent whole is on its way out, and some of it has left since this was last asked."""
+        if not self.message.complete or self.upstream is None or self.upstream.transport is None:
+            return False
+        before = getattr(self, "unsent", sys.maxsize)
+        self.unsent = self.upstream.transport.get_write_buffer_size()
+        return 0 < self.unsent < before
 
     def caller_gone(self) -> None:
         """The caller closed while we were at work: free the upstream, finish the record."""
@@ -281,6 +310,10 @@ class Exchange:
         if self.leasing is not None:
             self.leasing.abandon()
             self.leasing = None
+        if self.body is not None:
+            self.body.abandon()
+        if self.screen is not None:
+            self.screen.abandon()
         if unused and self.permit is not None and not self.fresh:
             try:
                 self.edge.permits.give_back(self.permit)

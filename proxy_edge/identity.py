@@ -38,9 +38,7 @@ class Identity:
     @classmethod
     def load(cls, home: EdgeHome) -> Identity:
         """Reads the files of `home`. Raises ConfigurationError that names the file which cannot be used."""
-        host_id = _text(home.host_id)
-        if not RESOURCE_ID.match(host_id):
-            raise ConfigurationError("is not an id", file=str(home.host_id), line=1)
+        host_id = read_host_id(home)
         private = Secret(_key(home.host_key))
         if home.host_key.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise ConfigurationError(
@@ -54,6 +52,14 @@ class Identity:
 
     def __repr__(self) -> str:
         return f"Identity({self.host_id})"
+
+
+def read_host_id(home: EdgeHome) -> str:
+    """Who the edge host is, without its keys. Raises ConfigurationError."""
+    host_id = _text(home.host_id)
+    if not RESOURCE_ID.match(host_id):
+        raise ConfigurationError("is not an id", file=str(home.host_id), line=1)
+    return host_id
 
 
 def _text(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 
 from actors.link_client import LinkClient
 from models.clock import Clock
@@ -12,8 +13,10 @@ from models.setting_types import variable
 from proxy_edge.dialler import Dialler
 from proxy_edge.identity import Identity
 from proxy_edge.known import Trusted
+from proxy_edge.leased_permits import LeasedPermits
 from proxy_edge.leases import LinkLeases
 from proxy_edge.link_source import LinkPolicySource
+from proxy_edge.redaction import Redaction
 from proxy_edge.settings import EdgeSettings
 from proxy_edge.snapshot import Snapshot
 from proxy_edge.stored import Stored
@@ -22,7 +25,9 @@ from proxy_edge.vault_client import VaultClient
 
 
 class LinkMode:
-    """One worker's source over the link, with everything behind it."""
+    """One worker's source over the link, with everything behind it. permits: where its callers' permits come from.
+    redaction: who finds personal data in answers.
+    """
 
     def __init__(self, settings: EdgeSettings, index: int, clock: Clock) -> None:
         """Reads the keys of the home. index: the worker's. Raises ConfigurationError for what is missing."""
@@ -32,6 +37,10 @@ class LinkMode:
         home = EdgeHome(root)
         self._identity = Identity.load(home)
         self._clock = clock
+        # Of this life alone: a successor must not answer for what its predecessor held.
+        holder = f"{self._identity.host_id}/{index}/{secrets.token_hex(4)}"
+        self.permits = LeasedPermits(self._call, clock, holder=holder, shards=settings.limiter_shards)
+        self.redaction = Redaction(self._call)
         trusted = Trusted(settings.region, self._identity.control, self._identity.vault)
         vault = VaultClient(self._call, self._identity, settings.region, clock)
         self._leases = LinkLeases(vault.lease, clock)
@@ -44,6 +53,8 @@ class LinkMode:
             on_update=self.source.on_update,
             on_run=self.source.on_run,
             on_change=self.source.on_change,
+            on_surrender=self.permits.surrender,
+            holder=holder,
         )
         self.source.attach(self.client)
 
@@ -59,5 +70,5 @@ class LinkMode:
             via_line=via_line,
         ).carry
 
-    async def _call(self, role: str, method: str, payload: bytes, timeout: float) -> bytes:
-        return await self.client.call(role, method, payload, timeout)
+    async def _call(self, role: str, method: str, payload: bytes, timeout: float, shard: int = 0) -> bytes:
+        return await self.client.call(role, method, payload, timeout, shard=shard)

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 WAIT = True
 """What a step of the sequence returns when the exchange has to wait."""
-CONNECT = 3
+CONNECT = 4
 """Where the step that takes a connection stands in the sequence."""
-FINISH = 8
+RESPOND = 8
+"""Where the step stands that writes the answer's head."""
+FINISH = 10
 """Where the last step stands."""
 Next = int | None
 """What a step returns: None for the next one, WAIT, or the number of the one to go back to."""
@@ -46,7 +48,20 @@ def receive(x: Exchange) -> Next:
                 return _send_again(x)
             raise TargetUnreachable(upstream.broken)
         raise TargetInvalid(upstream.broken)
-    return None if upstream.head_done else WAIT
+    if not upstream.head_done:
+        return WAIT
+    return RESPOND if x.proxy.filters is None else None
+
+
+def start_over(x: Exchange) -> int:
+    """The policy changed while we waited: judge again before anything is sent (revocation, proxyActive)."""
+    x.release(unused=True)
+    x.dialling = False
+    # What was found belongs to the old policy; the new one may have other limits.
+    x.credential_id = x.decision = x.body = None
+    x.quota = ()
+    del x.times[1:]
+    return 0
 
 
 def _send_again(x: Exchange) -> Next:
@@ -63,14 +78,17 @@ def _send_again(x: Exchange) -> Next:
 
 def respond(x: Exchange) -> Next:
     """Writes the head, and what has come of the body, in one piece. Raises ScrubFailed."""
-    upstream, proxy, message, edge = x.upstream, x.proxy, x.message, x.edge
+    upstream, proxy, message, edge, screened = x.upstream, x.proxy, x.message, x.edge, x.screen
     assert upstream is not None
-    x.times.append(perf_counter_ns())
     status, complete = upstream.status, upstream.complete
     mode, framing = answer_step.framing(
         message.method, status, upstream.length, chunked=upstream.chunked, minor=message.version_minor
     )
-    chunks = upstream.take_body()
+    if screened is None:
+        x.times.append(perf_counter_ns())
+        chunks = upstream.take_body()
+    else:
+        mode, framing, chunks = screened.framed(mode, framing, upstream)
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     scrub = proxy.scrub
     if scrub == "full" and mode:
@@ -80,6 +98,8 @@ def respond(x: Exchange) -> Next:
             body = x.scrub.feed(body)
     lines = [b"HTTP/1.1 %d %b\r\n" % (status, upstream.reason)]
     answer_step.add_fields(lines, upstream.headers, edge.answers, own_limits=bool(x.quota))
+    if screened is not None and screened.rewritten:
+        lines = answer_step.without_digests(lines)
     own = len(lines)
     if x.quota:
         lines.append(limit_lines(proxy, x.quota))
@@ -112,7 +132,8 @@ def _masked(x: Exchange, lines: list[bytes], own: int, body: bytes) -> bytes:
     """The same answer with every form of the secret masked; own: where our own lines begin."""
     assert x.upstream is not None
     complete, forms = x.upstream.complete, x.injection.forms
-    head, x.masks = answer_step.masked_head(lines[:own], forms)
+    head, in_head = answer_step.masked_head(lines[:own], forms)
+    x.masks += in_head
     ours = lines[own:-1] if x.mode else lines[own:]
     if x.proxy.scrub == "full" and x.scrub is None:
         body, in_body = forms.mask(body)

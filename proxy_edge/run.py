@@ -36,6 +36,7 @@ def link_program(settings: EdgeSettings) -> Program | None:
         "ray_address": settings.ray_address,
         "ray_token_file": settings.ray_token_file,
         "ray_epoch_file": settings.ray_epoch_file,
+        "limiter_shards": settings.limiter_shards,
         "log": log,
         "log_level": settings.log_level,
     }

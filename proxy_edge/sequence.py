@@ -10,6 +10,7 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
+from models.body_checks import NO_BODY
 from models.errors import (
     CredentialUnavailable,
     LimitExceeded,
@@ -19,8 +20,22 @@ from models.errors import (
     RingFull,
 )
 from models.request import CanonicalRequest
+from models.rules import Decision, Undecided
+from proxy_edge.filtering import screen
 from proxy_edge.permits import Exhausted, Wait
-from proxy_edge.relay import CONNECT, FINISH, SAFE_METHODS, WAIT, Next, finish, receive, relay, respond
+from proxy_edge.relay import (
+    CONNECT,
+    FINISH,
+    RESPOND,
+    SAFE_METHODS,
+    WAIT,
+    Next,
+    finish,
+    receive,
+    relay,
+    respond,
+    start_over,
+)
 from proxy_edge.steps import record, rules
 from proxy_edge.steps.authenticate import authenticate
 from proxy_edge.steps.canonicalise import canonicalise
@@ -29,6 +44,7 @@ from proxy_edge.steps.forward import forwarded_fields, request_head
 from proxy_edge.steps.lease import LeaseWait, lease
 from proxy_edge.steps.limits import take
 from proxy_edge.steps.state import check_state
+from proxy_edge.whole_body import HeldBody, judge_body
 
 if TYPE_CHECKING:
     from proxy_edge.exchange import Exchange
@@ -70,11 +86,24 @@ def _judge_head(x: Exchange) -> Next:
         request = x.request = CanonicalRequest(message.method, rest, request.query, block.judged)
     times.append(perf_counter_ns())
     check_state(proxy)
-    decision = x.decision = rules.decide(proxy, credential_id, request)
+    decision = rules.decide(proxy, credential_id, request)
     times.append(perf_counter_ns())
-    if decision.effect != "allow":
-        rules.enforce(decision)
+    if decision.effect == "allow":
+        x.decision = decision  # type: ignore[assignment]  # an undecided one has another effect
+    else:
+        _not_allowed(x, decision)
     return None
+
+
+def _not_allowed(x: Exchange, decision: Decision | Undecided) -> None:
+    """Denied, or not decided before the body is there; one that is empty can be judged at once."""
+    if isinstance(decision, Undecided):
+        if x.message.has_body:
+            x.body = HeldBody(decision, x.proxy.max_body_bytes)
+            return
+        decision = decision.judge(NO_BODY)
+    x.decision = decision
+    rules.enforce(decision)
 
 
 def _take_permits(x: Exchange) -> bool | None:
@@ -133,7 +162,7 @@ def _leased(x: Exchange, waiting: LeaseWait) -> Next:
         return WAIT
     x.leasing = None
     if x.edge.policy is not x.policy:
-        return _start_over(x)
+        return start_over(x)
     if waiting.refusal is not None:
         raise waiting.refusal
     if x.edge.leases.get(x.proxy.lease_key) is None:
@@ -162,19 +191,8 @@ def _connect(x: Exchange) -> Next:
         # What was waited for took its time, and no lease is used after its own.
         or (x.dialling and edge.leases.get(x.proxy.lease_key) is not x.injection)
     ) and not x.sent:
-        return _start_over(x)
+        return start_over(x)
     return None
-
-
-def _start_over(x: Exchange) -> Next:
-    """The policy changed while we waited: judge again before anything is sent (revocation, proxyActive)."""
-    x.release(unused=True)
-    x.dialling = False
-    # What was found belongs to the old policy; the new one may have other limits.
-    x.credential_id = x.decision = None
-    x.quota = ()
-    del x.times[1:]
-    return 0
 
 
 def _send(x: Exchange) -> None:
@@ -214,13 +232,15 @@ def _send(x: Exchange) -> None:
 SEQUENCE: tuple[Callable[[Exchange], Next], ...] = (
     _judge_head,
     _take_permits,
+    judge_body,
     _lease,
     _connect,
     _send,
     receive,
+    screen,
     respond,
     relay,
     finish,
 )
 END = len(SEQUENCE)
-assert (SEQUENCE[CONNECT], SEQUENCE[FINISH]) == (_connect, finish)
+assert (SEQUENCE[CONNECT], SEQUENCE[RESPOND], SEQUENCE[FINISH]) == (_connect, respond, finish)

@@ -71,6 +71,10 @@ class EdgeSettings(BaseSettings):
         None,
         description="file that changes when the Ray cluster is a new one; the link then leaves and comes back",
     )
+    limiter_shards: Annotated[Count, Field(le=64)] = Field(
+        1,
+        description="how many limiters divide the region's counters; the same for its actors and all its edges",
+    )
     host: str = Field("127.0.0.1", min_length=1, max_length=255, description="address to listen on")
     port_base: Annotated[Port, Field(ge=1, le=65534)] = Field(
         7700, description="first port of this installation; the edge of the first region listens one above it"
@@ -111,6 +115,10 @@ class EdgeSettings(BaseSettings):
 
     record_slots: Annotated[Count, Field(le=1 << 20)] = Field(
         4096, description="open or undelivered records that one worker's ring holds"
+    )
+    spool_bytes: Annotated[Count, Field(le=1 << 50)] = Field(
+        1 << 30,
+        description="bytes of records kept on disk while the control plane is away, without a policy file; then rings fill",
     )
     drain_seconds: Seconds = Field(30.0, description="how long requests in flight may take after SIGTERM")
     offline_seconds: Seconds = Field(

@@ -10,7 +10,7 @@ import fcntl
 import logging
 import mmap
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,10 @@ _log = logging.getLogger("exeat.edge.stats")
 ABORTED: Final = "client-aborted"
 CUT_OFF: Final = "answer-cut-off"
 _CODES = (GRANTED, ABORTED, CUT_OFF, Refusal.code, *(kind.code for kind in refusals()))
-_COUNTERS = ("bytes_in", "bytes_out", "masks", "records_lost", "unauthenticated", "lease_failures")
+_COUNTERS = (
+    *("bytes_in", "bytes_out", "masks", "records_lost", "unauthenticated", "lease_failures"),
+    *("permits", "limiter_calls"),
+)
 _FIRST = len(_CODES)
 _GAUGES = (
     "connections",
@@ -48,8 +51,17 @@ _SAMPLE_SECONDS = 1.0
 class Stats:
     """One worker's row. The file is made by whoever comes first and keeps the rows of all workers there ever were."""
 
-    def __init__(self, path: Path, index: int, workers: int, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(
+        self,
+        path: Path,
+        index: int,
+        workers: int,
+        now: Callable[[], float],
+        *,
+        shared: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        """shared: gauges of the whole edge that are nobody's own, by name."""
+        self._now, self._shared = now, shared
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -102,6 +114,11 @@ class Stats:
         """So many more times a lease could not be had."""
         self._row[self._counter["lease_failures"]] += count
 
+    def permits_taken(self, admitted: int, calls: int) -> None:
+        """So many more calls admitted under limits, and questions to the limiter for them."""
+        self._row[self._counter["permits"]] += admitted
+        self._row[self._counter["limiter_calls"]] += calls
+
     def refused_before_authentication(self, address: str, code: str) -> None:
         """Counts a refusal per address and logs a sample; it never blocks and never grows without bound."""
         self._row[self._counter["unauthenticated"]] += 1
@@ -122,7 +139,7 @@ class Stats:
     def render(self) -> bytes:
         """All workers' numbers in Prometheus text format."""
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Rows(self._total, self._gauge_values))
+        registry.register(_Rows(self._total, self._gauge_values, self._shared))
         return generate_latest(registry)
 
     def close(self) -> None:
@@ -143,9 +160,14 @@ class Stats:
 
 
 class _Rows(Collector):
-    def __init__(self, total: Callable[[int], int], gauges: Callable[[], dict[str, list[int]]]) -> None:
+    def __init__(
+        self,
+        total: Callable[[int], int],
+        gauges: Callable[[], dict[str, list[int]]],
+        shared: Callable[[], Mapping[str, int]],
+    ) -> None:
         self._total = total
-        self._gauges = gauges
+        self._gauges, self._shared = gauges, shared
 
     def collect(self) -> Iterator[Metric]:
         answers = CounterMetricFamily("exeat_requests", "Answers by public code", labels=["code"])
@@ -159,6 +181,8 @@ class _Rows(Collector):
             for worker, value in enumerate(values):
                 family.add_metric([str(worker)], value)
             yield family
+        for name, value in self._shared().items():
+            yield GaugeMetricFamily(f"exeat_{name}", _HELP[name], value=value)
         first = len(_CODES) + len(_COUNTERS) + len(_GAUGES)
         running = 0
         buckets = []
@@ -178,8 +202,12 @@ _HELP = {
     "records_lost": "Records dropped because the ring was full",
     "unauthenticated": "Refusals before authentication",
     "lease_failures": "Times a lease of a target credential could not be had",
+    "permits": "Calls admitted under limits by leases of the region's limiter",
+    "limiter_calls": "Questions to the region's limiter",
     "connections": "Connections of callers",
     "record_depth": "Records not acknowledged by their sink",
+    "spool_depth": "Records on disk that the control plane does not have yet",
+    "spool_refused": "Records on disk that the control plane would not have",
     "policy_revision": "Revision of the policy in force",
     "loop_lag_us": "How late the worker's ticker last ran, in microseconds",
     "broken_proxies": "Proxies that could not be compiled",

@@ -75,8 +75,8 @@ class Supervisor:
     """Runs `settings.workers` processes of `worker` on one inherited socket, until SIGTERM or SIGINT.
 
     Beside them one of `keeper`, which takes their records to the sink, and one of `link`, if there is one, which
-    brings them their policy: both start with the first worker and end after the last. Nothing waits for the link:
-    what it cannot do now, it may be able to do later.
+    brings them their policy and takes the keeper's records: both start with the first worker and end after the last,
+    the link after the keeper. Nothing waits for the link: what it cannot do now, it may be able to do later.
     """
 
     def __init__(
@@ -258,8 +258,8 @@ class Supervisor:
             self._wait(0.1)
             for _ in self._ended():
                 pass
+        kept = self._stop_keeper()  # over the link, which therefore ends after it
         self._send(signal.SIGTERM, [self._link])
-        kept = self._stop_keeper()
         self._stop_link(self._clock() + LINK_STOP_SECONDS)
         return kept and not killed
 

@@ -1,6 +1,6 @@
 """One worker process: puts the edge together, lets Sanic serve it on the inherited socket, drains on stop.
 
-It is single-threaded but for the resolver. It accepts only once it has a policy, and it
+It is single-threaded but for the resolver and for large bodies that a stage reads. It accepts only once it has a policy, and it
 must never write plaintext of a secret anywhere but into a request.
 """
 
@@ -29,8 +29,10 @@ from proxy_edge.dialler import Dialler
 from proxy_edge.door import Door
 from proxy_edge.edge import Bundle, Edge
 from proxy_edge.link_mode import LinkMode
-from proxy_edge.permits import SharedPermits
+from proxy_edge.permits import PermitSource, SharedPermits
 from proxy_edge.policy_source import FilePolicySource, PolicySource
+from proxy_edge.records.delivery import depth_file
+from proxy_edge.records.depth import SpoolDepth
 from proxy_edge.records.keeper import ring_directory
 from proxy_edge.records.recorder import Recorder
 from proxy_edge.records.recovery import make_ring
@@ -102,14 +104,14 @@ def run_worker(settings: EdgeSettings, index: int, sock: socket.socket, ready: C
     async def start(app: Sanic[Any, Any]) -> None:
         cast("EdgeLoop", asyncio.get_running_loop()).handshake_seconds = settings.first_byte_seconds
         dialler = _dialler(settings, sock)
-        edge = await _assemble(settings, index, dialler, clock, link=lambda: source.link)
+        edge = await _assemble(settings, index, dialler, clock, source=source, mode=mode)
         if mode is not None:
             mode.carry_commands(dialler, edge.forwarding.via_line)
         app.ctx.edge = edge
         policy = _PolicyInForce(edge)
         if bundle is not None:
             policy.apply(bundle)
-        app.ctx.tasks = [spawn("tick", _tick(edge)), policy.follow(source)]
+        app.ctx.tasks = [spawn("tick", _tick(edge, mode)), policy.follow(source)]
         if bundle is None:
             _log.info("waiting for a policy")
             await policy.there.wait()
@@ -125,8 +127,12 @@ def run_worker(settings: EdgeSettings, index: int, sock: socket.socket, ready: C
         for server in getattr(asyncio.get_running_loop(), "servers", ()):
             server.close()
         await _drain(edge)
+        if mode is not None:
+            await mode.permits.close()
+            mode.permits.tell(edge.stats)
         for task in app.ctx.tasks:
             task.cancel()
+        edge.aside.close()
         edge.pool.close()
         edge.recorder.stop()
         edge.stats.close()
@@ -192,29 +198,50 @@ def _dialler(settings: EdgeSettings, sock: socket.socket) -> Dialler:
 
 
 async def _assemble(
-    settings: EdgeSettings, index: int, dialler: Dialler, clock: SystemClock, *, link: Callable[[], str]
+    settings: EdgeSettings,
+    index: int,
+    dialler: Dialler,
+    clock: SystemClock,
+    *,
+    source: PolicySource,
+    mode: LinkMode | None,
 ) -> Edge:
     loop = asyncio.get_running_loop()
     run = settings.home / "run"
     ring = make_ring(ring_directory(settings.home), index, slots=settings.record_slots)
+    permits: PermitSource = (
+        SharedPermits(run / "limits.mmap", settings.workers) if mode is None else mode.permits
+    )
+    spool = None if mode is None else SpoolDepth(depth_file(settings.home))
     return Edge(
         settings,
         clock=clock,
         now=loop.time,
         pool=Pool(dialler, loop.time, settings.target_keepalive_seconds),
-        permits=SharedPermits(run / "limits.mmap", settings.workers),
+        permits=permits,
         recorder=Recorder(ring),
-        stats=Stats(run / "stats.mmap", index, settings.workers, loop.time),
+        stats=Stats(
+            run / "stats.mmap",
+            index,
+            settings.workers,
+            loop.time,
+            shared=dict if spool is None else spool.shown,
+        ),
         via_name=edge_name.load(run / "edge.name").encode(),
         region=settings.region or "",
-        link=link,
+        link=lambda: source.link,
+        redaction=None if mode is None else mode.redaction,
+        on_revision=(lambda _: None) if mode is None else mode.permits.govern,
+        spooled=(lambda: 0) if spool is None else (lambda: spool.waiting),
     )
 
 
-async def _tick(edge: Edge) -> None:
+async def _tick(edge: Edge, mode: LinkMode | None) -> None:
     while True:
         await asyncio.sleep(TICK_SECONDS)
         edge.tick(TICK_SECONDS)
+        if mode is not None:
+            mode.permits.tell(edge.stats)
 
 
 class _PolicyInForce:

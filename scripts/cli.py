@@ -15,7 +15,7 @@ from pathlib import Path
 
 from models.errors import ConfigurationError, StoreError
 from proxy_edge.fork import EXIT_CONFIGURATION, say
-from scripts.commands import installation, parts, settings
+from scripts.commands import demo, evaluation, installation, parts, settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="exeat", description="Governs outbound API traffic.")
     top.add_argument("--version", action="version", version=_version())
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for group in (installation, parts, settings):
+    for group in (installation, demo, parts, evaluation, settings):
         group.add(commands)
     return top
 

@@ -11,11 +11,13 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models.setting_types import Count, Port, Seconds, refused
+from models.setting_types import Count, Port, Seconds, Switch, refused
 from scripts.up.enrol import REGION
 
 DEFAULT_REGIONS = ("us-east-1", "eu-west-1")
 MOST_REGIONS = 16
+DEMO_OFFSET = 1 + MOST_REGIONS
+"""From the port base to the demo upstream's port: above every edge's, so that it stays when regions are added."""
 
 
 class UpSettings(BaseSettings):
@@ -40,7 +42,15 @@ class UpSettings(BaseSettings):
         7700, description="port of the control API; the edge of the i-th region listens 1 + i above it"
     )
     workers: Annotated[Count, Field(le=256)] = Field(1, description="worker processes of each edge")
-    start_seconds: Seconds = Field(45.0, description="how long everything may take until it is ready")
+    limiter_shards: Annotated[Count, Field(le=64)] = Field(
+        1, description="how many limiters divide the counters of each region"
+    )
+    redactors: Annotated[Count, Field(le=64)] = Field(1, description="how many redactors each region has")
+    demo: Switch = Field(
+        default=True,
+        description=f"also run the demo upstream, {DEMO_OFFSET} above the port base, and open it to the edges",
+    )
+    start_seconds: Seconds = Field(90.0, description="how long everything may take until it is ready")
     drain_seconds: Seconds = Field(
         5.0, description="how long requests in flight may take when all of it stops"
     )

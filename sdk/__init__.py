@@ -6,6 +6,7 @@ from sdk.answers import (
     Configuration,
     Credential,
     Endpoint,
+    Filter,
     Limits,
     Member,
     Proxy,
@@ -20,12 +21,14 @@ from sdk.answers import (
 from sdk.client import ExeatClient
 from sdk.errors import ApiProblem, ApiUnreachable, CallFailed, FieldProblem, UnexpectedAnswer
 from sdk.lists import Page
+from sdk.records import Bucket, Request, Usage
 from sdk.wire import Change, Reply, Retry
 
 __all__ = [
     "ApiProblem",
     "ApiUnreachable",
     "AuditEntry",
+    "Bucket",
     "CallFailed",
     "Change",
     "Client",
@@ -34,12 +37,14 @@ __all__ = [
     "Endpoint",
     "ExeatClient",
     "FieldProblem",
+    "Filter",
     "Limits",
     "Member",
     "Page",
     "Proxy",
     "Readiness",
     "Reply",
+    "Request",
     "Retry",
     "Revision",
     "Rule",
@@ -47,5 +52,6 @@ __all__ = [
     "TargetTest",
     "Token",
     "UnexpectedAnswer",
+    "Usage",
     "User",
 ]

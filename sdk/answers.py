@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
+from pydantic.alias_generators import to_camel
 
 from models.resources.base import wire_names
 from models.resources.secrets import SECRET_FIELD_OF
@@ -24,6 +25,12 @@ _ONCE: Final = ("credentialSecret", "tokenValue")
 
 def _named(prefix: str, **irregular: str) -> Callable[[str], str]:
     return wire_names(prefix, irregular)
+
+
+def _part(kind: str) -> Callable[[str], str]:
+    """Parts have plain names but for what every resource has."""
+    own = {"id": f"{kind}Id", "created_at": f"{kind}CreatedAt", "updated_at": f"{kind}UpdatedAt"}
+    return lambda name: own.get(name) or to_camel(name)
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True, rename=lambda name: f" {name}"):
@@ -208,27 +215,7 @@ class Proxy(
     revision: int = 0
 
 
-class Rule(
-    Answered,
-    frozen=True,
-    kw_only=True,
-    rename=_named(
-        "",
-        id="ruleId",
-        effect="effect",
-        priority="priority",
-        methods="methods",
-        path="path",
-        header_checks="headerChecks",
-        query_checks="queryChecks",
-        mode="mode",
-        active="active",
-        notes="notes",
-        created_at="ruleCreatedAt",
-        updated_at="ruleUpdatedAt",
-        revision="revision",
-    ),
-):
+class Rule(Answered, frozen=True, kw_only=True, rename=_part("rule")):
     """Checks are mappings as on the wire."""
 
     id: str
@@ -238,7 +225,29 @@ class Rule(
     path: dict[str, str] | None = None
     header_checks: tuple[dict[str, str], ...] = ()
     query_checks: tuple[dict[str, str], ...] = ()
+    body_checks: tuple[dict[str, Any], ...] = ()
     mode: str = "enforce"
+    active: bool = True
+    notes: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    revision: int = 0
+
+
+class Filter(Answered, frozen=True, kw_only=True, rename=_part("filter")):
+    """path, mask and redact are mappings as on the wire."""
+
+    id: str
+    action: str
+    paths: tuple[str, ...]
+    methods: tuple[str, ...] | None = None
+    path: dict[str, str] | None = None
+    statuses: tuple[str, ...] = ("all",)
+    applies_to: str = "response"
+    mask: dict[str, Any] | None = None
+    redact: dict[str, Any] | None = None
+    on_unparsable: str = "block"
+    priority: int = 0
     active: bool = True
     notes: str | None = None
     created_at: datetime | None = None

@@ -14,8 +14,9 @@ from models.secret import Secret
 from sdk.answers import Endpoint, Readiness, Revision, read
 from sdk.errors import CallFailed
 from sdk.lists import Page, each, page, single
+from sdk.records import Bucket, Interval, Requests, Usage, telemetry, usage
 from sdk.resources import Credentials, Proxies, Targets
-from sdk.tenancy import Audit, Clients, Members, Tokens, Users
+from sdk.tenancy import Audit, Clients, Members, Moment, Tokens, Users
 from sdk.wire import Reply, Retry, Wire
 
 
@@ -49,6 +50,7 @@ class ExeatClient:
         self.clients: Final = Clients(wire)
         self.members: Final = Members(wire)
         self.audit: Final = Audit(wire)
+        self.requests: Final = Requests(wire)
         self.credentials: Final = Credentials(wire)
         self.targets: Final = Targets(wire)
         self.proxies: Final = Proxies(wire)
@@ -104,6 +106,25 @@ class ExeatClient:
     def endpoints(self, *, page_size: int | None = None) -> AsyncIterator[Endpoint]:
         """Every region: `async for endpoint in api.endpoints()`."""
         return each(self._wire, Endpoint, "/endpoints", "endpoints", {"limit": page_size})
+
+    async def telemetry(
+        self,
+        client_id: str,
+        *,
+        proxy_id: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        interval: Interval | None = None,
+    ) -> tuple[Bucket, ...]:
+        """Counts and latencies of a client or a proxy, oldest first; the last hour by minute unless told.
+
+        Buckets without requests are left out.
+        """
+        return await telemetry(self._wire, client_id, proxy_id, start, end, interval)
+
+    async def usage(self, client_id: str, *, month: str | None = None) -> tuple[Usage, ...]:
+        """A month's counts, `2030-01` or the current one: the client's total, then each of its proxies."""
+        return await usage(self._wire, client_id, month)
 
     async def revision(self, revision: int) -> Revision:
         """Which regions and edges have a change."""

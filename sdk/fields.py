@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, TypedDict
 
-from models.resources import Client, Credential, Proxy, Rule, Target
+from models.resources import Client, Credential, Filter, Proxy, Rule, Target
 from models.resources.base import Value
 from models.resources.member import Member, Role
 from models.resources.moment import written
@@ -100,7 +100,9 @@ class ProxyFields(TypedDict, total=False):
 
 
 class RuleFields(TypedDict, total=False):
-    """Checks in wire form: path `{"pattern": …}`, header and query checks `{"name": …, "value": …}`."""
+    """Checks in wire form: path `{"pattern": …}`, header and query checks `{"name": …, "value": …}`,
+    body checks `{"jsonPath": {"pattern": …}, "matchValue": {"pattern": …}}`.
+    """
 
     effect: Effect
     priority: int
@@ -108,7 +110,25 @@ class RuleFields(TypedDict, total=False):
     path: Mapping[str, str] | None
     header_checks: Sequence[Mapping[str, str]]
     query_checks: Sequence[Mapping[str, str]]
+    body_checks: Sequence[Mapping[str, Any]]
     mode: Literal["enforce", "shadow"]
+    active: bool
+    notes: str | None
+
+
+class FilterFields(TypedDict, total=False):
+    """path `{"pattern": …}`, mask `{"character": …, "keepLast": …}`, redact `{"entities": […], …}` in wire form."""
+
+    action: Literal["retain", "destroy", "mask", "redact"]
+    paths: Sequence[str]
+    methods: Sequence[str] | None
+    path: Mapping[str, str] | None
+    statuses: Sequence[str]
+    applies_to: Literal["response"]
+    mask: Mapping[str, Any] | None
+    redact: Mapping[str, Any] | None
+    on_unparsable: Literal["block", "pass"]
+    priority: int
     active: bool
     notes: str | None
 
@@ -122,6 +142,7 @@ SETTABLE: Final[dict[type[Value], Any]] = {
     Target: TargetFields,
     Proxy: ProxyFields,
     Rule: RuleFields,
+    Filter: FilterFields,
 }
 """Resource by resource."""
 

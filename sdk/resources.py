@@ -1,4 +1,4 @@
-"""The resources that a client owns: credentials, targets, proxies and their rules, each with the same few methods.
+"""The resources that a client owns: credentials, targets, proxies, their rules and filters, each with the same few methods.
 
 Writes take plain fields by keyword, or a body in wire names, or both. Nothing is checked here that the API checks.
 """
@@ -12,8 +12,8 @@ from models import resources as models
 from models.ids import RESOURCE_ID
 from models.resources.base import Value
 from sdk import fields as wire_fields
-from sdk.answers import A, Credential, Proxy, Rule, Target, TargetTest, read
-from sdk.fields import CredentialFields, ProxyFields, RuleFields, TargetFields
+from sdk.answers import A, Credential, Filter, Proxy, Rule, Target, TargetTest, read
+from sdk.fields import CredentialFields, FilterFields, ProxyFields, RuleFields, TargetFields
 from sdk.lists import Page, each, elements, page, single
 from sdk.wire import Change, Reply, Wire
 
@@ -101,49 +101,59 @@ class Owned(Group[A]):
         return await self._delete(self._path(client_id, resource_id), if_match)
 
 
-class Rules(Group[Rule]):
-    """Rules of one sort of parent."""
+class Parts(Group[A]):
+    """Parts of one sort of owner, which have paths of their own below it."""
 
-    kind, model, plural = Rule, models.Rule, "rules"
-
-    def __init__(self, wire: Wire, parents: str) -> None:
+    def __init__(self, wire: Wire, owners: str) -> None:
         super().__init__(wire)
-        self._parents: Final = parents
+        self._owners: Final = owners
 
-    def _path(self, client_id: str, parent_id: str, *rest: str) -> str:
-        return below("clients", client_id, self._parents, parent_id, "rules", *rest)
+    def _path(self, client_id: str, owner_id: str, *rest: str) -> str:
+        return below("clients", client_id, self._owners, owner_id, self.plural, *rest)
 
     async def page(
-        self, client_id: str, parent_id: str, *, limit: int | None = None, cursor: str | None = None
-    ) -> Page[Rule]:
+        self, client_id: str, owner_id: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[A]:
         """One page, oldest first."""
-        return await self._page(self._path(client_id, parent_id), limit, cursor)
+        return await self._page(self._path(client_id, owner_id), limit, cursor)
 
-    def each(self, client_id: str, parent_id: str, *, page_size: int | None = None) -> AsyncIterator[Rule]:
+    def each(self, client_id: str, owner_id: str, *, page_size: int | None = None) -> AsyncIterator[A]:
         """All of them."""
-        return self._each(self._path(client_id, parent_id), page_size)
+        return self._each(self._path(client_id, owner_id), page_size)
 
-    async def get(self, client_id: str, parent_id: str, rule_id: str) -> Rule:
+    async def get(self, client_id: str, owner_id: str, part_id: str) -> A:
         """One of them."""
-        return await self._get(self._path(client_id, parent_id, rule_id))
+        return await self._get(self._path(client_id, owner_id, part_id))
+
+    async def delete(
+        self, client_id: str, owner_id: str, part_id: str, *, if_match: int | None = None
+    ) -> Change | None:
+        """Deletes it."""
+        return await self._delete(self._path(client_id, owner_id, part_id), if_match)
+
+
+class Rules(Parts[Rule]):
+    """Rules of one sort of owner."""
+
+    kind, model, plural = Rule, models.Rule, "rules"
 
     async def create(
         self,
         client_id: str,
-        parent_id: str,
+        owner_id: str,
         body: Body | None = None,
         *,
         idempotency_key: str | None = None,
         **fields: Unpack[RuleFields],
     ) -> Rule:
         """Adds a rule."""
-        path = self._path(client_id, parent_id)
+        path = self._path(client_id, owner_id)
         return await self._write("POST", path, body, fields, idempotency_key=idempotency_key)
 
     async def replace(
         self,
         client_id: str,
-        parent_id: str,
+        owner_id: str,
         rule_id: str,
         body: Body | None = None,
         *,
@@ -151,14 +161,41 @@ class Rules(Group[Rule]):
         **fields: Unpack[RuleFields],
     ) -> Rule:
         """Replaces a rule whole."""
-        path = self._path(client_id, parent_id, rule_id)
+        path = self._path(client_id, owner_id, rule_id)
         return await self._write("PUT", path, body, fields, if_match=if_match)
 
-    async def delete(
-        self, client_id: str, parent_id: str, rule_id: str, *, if_match: int | None = None
-    ) -> Change | None:
-        """Deletes a rule."""
-        return await self._delete(self._path(client_id, parent_id, rule_id), if_match)
+
+class Filters(Parts[Filter]):
+    """Filters of one sort of owner."""
+
+    kind, model, plural = Filter, models.Filter, "filters"
+
+    async def create(
+        self,
+        client_id: str,
+        owner_id: str,
+        body: Body | None = None,
+        *,
+        idempotency_key: str | None = None,
+        **fields: Unpack[FilterFields],
+    ) -> Filter:
+        """Adds a filter."""
+        path = self._path(client_id, owner_id)
+        return await self._write("POST", path, body, fields, idempotency_key=idempotency_key)
+
+    async def replace(
+        self,
+        client_id: str,
+        owner_id: str,
+        filter_id: str,
+        body: Body | None = None,
+        *,
+        if_match: int | None = None,
+        **fields: Unpack[FilterFields],
+    ) -> Filter:
+        """Replaces a filter whole."""
+        path = self._path(client_id, owner_id, filter_id)
+        return await self._write("PUT", path, body, fields, if_match=if_match)
 
 
 class Credentials(Owned[Credential]):
@@ -169,6 +206,7 @@ class Credentials(Owned[Credential]):
     def __init__(self, wire: Wire) -> None:
         super().__init__(wire)
         self.rules: Final = Rules(wire, self.plural)
+        self.filters: Final = Filters(wire, self.plural)
 
     async def create(
         self,
@@ -228,6 +266,7 @@ class Targets(Owned[Target]):
     def __init__(self, wire: Wire) -> None:
         super().__init__(wire)
         self.rules: Final = Rules(wire, self.plural)
+        self.filters: Final = Filters(wire, self.plural)
 
     async def create(
         self,
@@ -280,6 +319,7 @@ class Proxies(Owned[Proxy]):
     def __init__(self, wire: Wire) -> None:
         super().__init__(wire)
         self.rules: Final = Rules(wire, self.plural)
+        self.filters: Final = Filters(wire, self.plural)
 
     async def create(
         self,

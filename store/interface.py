@@ -54,6 +54,15 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Write:
+    """One document for `put_many`. expected: as for `put`."""
+
+    id: str
+    document: Mapping[str, Any]
+    expected: int = ANY
+
+
+@dataclass(frozen=True, slots=True)
 class StreamEntry:
     """One entry. id: unique within its stream. at_ms: wall milliseconds."""
 
@@ -108,6 +117,14 @@ class Store(Protocol):
         """Writes the whole document and returns its new version. Raises VersionConflict, and then nothing changed."""
         ...
 
+    async def put_many(self, collection: Collection, writes: Sequence[Write]) -> list[int | None]:
+        """Writes documents of different ids, each on its own as by `put`, in one call because that is faster.
+
+        The new version of each, None where it was at another than expected. All or some may be written when it
+        raises StoreUnavailable; none is when it raises ValueError.
+        """
+        ...
+
     async def get(self, collection: Collection, document_id: str) -> Stored | None:
         """The document, or None."""
         ...
@@ -153,6 +170,10 @@ class Store(Protocol):
 
         where: at most one indexed field.
         """
+        ...
+
+    async def fetch(self, stream: Stream, entry_ids: Sequence[str]) -> Sequence[StreamEntry]:
+        """Those of the entries that are there, in any order."""
         ...
 
     async def trim(self, stream: Stream, *, before_ms: int, limit: int = 10_000) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -27,6 +28,7 @@ from store.interface import (
     Stream,
     StreamEntry,
     StreamPage,
+    Write,
 )
 from store.migrations import Migrations, check_migrations, migrated, sorts
 from store.sqlite_file import SqliteFile
@@ -102,27 +104,54 @@ class SqliteStore:
         self, collection: Collection, document_id: str, document: Mapping[str, Any], *, expected: int = ANY
     ) -> int:
         """See Store.put. Raises ValueError for a document or id that cannot be kept."""
-        sort = self._sort(collection)
-        identifier = name_bytes(document_id, "id")
-        expected = _expected(expected)
-        body = encode(document)
-        values = slots(index_values(document, collection.indexes))
+        write = self._written(collection, Write(document_id, document, expected))
 
         def job() -> int:
             with self._file.writing() as connection:
-                row = connection.execute(sql.VERSION, (sort.number, identifier)).fetchone()
-                version = row[0] if row else ABSENT
-                if expected not in {ANY, version}:
-                    raise VersionConflict(
-                        f"{collection.name}: expected version {expected}, there is {version}"
-                    )
-                connection.execute(
-                    sql.UPDATE if row else sql.INSERT,
-                    (version + 1, collection.schema, body, *values, sort.number, identifier),
-                )
-                return int(version + 1)
+                there, version = write(connection)
+                if version is None:
+                    raise VersionConflict(f"{collection.name}: expected version {expected}, there is {there}")
+                return version
 
         return await self._run(job)
+
+    async def put_many(self, collection: Collection, writes: Sequence[Write]) -> list[int | None]:
+        """See Store.put_many. Here all or none are written when it raises."""
+        if len({write.id for write in writes}) != len(writes):
+            raise ValueError("one call writes a document once")
+        prepared = [self._written(collection, write) for write in writes]
+        if not prepared:
+            self._opened()
+            return []
+
+        def job() -> list[int | None]:
+            with self._file.writing() as connection:
+                return [write(connection)[1] for write in prepared]
+
+        return await self._run(job)
+
+    def _written(
+        self, collection: Collection, write: Write
+    ) -> Callable[[sqlite3.Connection], tuple[int, int | None]]:
+        """Checks and encodes now; what it returns writes: the version that was there, and the new one if it fits."""
+        sort = self._sort(collection)
+        identifier = name_bytes(write.id, "id")
+        expected = _expected(write.expected)
+        body = encode(write.document)
+        values = slots(index_values(write.document, collection.indexes))
+
+        def apply(connection: sqlite3.Connection) -> tuple[int, int | None]:
+            row = connection.execute(sql.VERSION, (sort.number, identifier)).fetchone()
+            version = int(row[0]) if row else ABSENT
+            if expected not in {ANY, version}:
+                return version, None
+            connection.execute(
+                sql.UPDATE if row else sql.INSERT,
+                (version + 1, collection.schema, body, *values, sort.number, identifier),
+            )
+            return version, version + 1
+
+        return apply
 
     async def get(self, collection: Collection, document_id: str) -> Stored | None:
         """See Store.get."""
@@ -246,13 +275,22 @@ class SqliteStore:
             asked = (sort.number, *by_key, *wanted, *low, *high, limit + 1)
             with self._file.reading() as connection:
                 rows = connection.execute(statement, asked).fetchall()
-            entries = tuple(
-                StreamEntry(identifier.decode(), owner.decode(), at_ms, self._read(stream, schema, body))
-                for identifier, owner, at_ms, schema, body in rows[:limit]
-            )
+            entries = tuple(self._entry(stream, row) for row in rows[:limit])
             if len(rows) <= limit:
                 return StreamPage(entries)
             return StreamPage(entries, question.cursor((rows[limit - 1][2], rows[limit - 1][0])))
+
+        return await self._run(job)
+
+    async def fetch(self, stream: Stream, entry_ids: Sequence[str]) -> Sequence[StreamEntry]:
+        """See Store.fetch."""
+        sort = self._sort(stream)
+        asked = [(sort.number, name_bytes(one, "id")) for one in dict.fromkeys(entry_ids)]
+
+        def job() -> list[StreamEntry]:
+            with self._file.reading() as connection:
+                rows = [connection.execute(sql.FETCH, one).fetchone() for one in asked]
+            return [self._entry(stream, row) for row in rows if row is not None]
 
         return await self._run(job)
 
@@ -281,6 +319,10 @@ class SqliteStore:
         if sort is None:
             raise ValueError(f"{declared.name} is not in this store's layout")
         return sort
+
+    def _entry(self, stream: Stream, row: tuple[bytes, bytes, int, int, bytes]) -> StreamEntry:
+        identifier, key, at_ms, schema, body = row
+        return StreamEntry(identifier.decode(), key.decode(), at_ms, self._read(stream, schema, body))
 
     def _read(self, declared: Collection | Stream, schema: int, body: bytes) -> Document:
         document = decode(body)

@@ -64,6 +64,7 @@ APPEND: Final = (
     f"INSERT INTO entries (sort, id, key, at_ms, schema, body, {_COLUMNS}) "  # noqa: S608 - constants
     f"VALUES (?, ?, ?, ?, ?, ?, {_VALUES}) ON CONFLICT (sort, id) DO NOTHING"
 )
+FETCH: Final = "SELECT id, key, at_ms, schema, body FROM entries WHERE sort = ? AND id = ?"
 TRIM: Final = (
     "DELETE FROM entries WHERE sort = ?1 AND id IN "
     "(SELECT id FROM entries WHERE sort = ?1 AND at_ms < ?2 ORDER BY at_ms, id LIMIT ?3)"

@@ -24,6 +24,7 @@ TESTED_ELSEWHERE = {
     "actors/cluster.py": "tests/cluster/test_guardian.py, and the driver of every test of the cluster",
     "actors/factory.py": "tests/cluster/test_actors.py makes, replaces and ends real actors with it",
     "actors/guardian.py": "tests/cluster/test_guardian.py runs it as a program",
+    "actors/remote.py": "tests/cluster/test_actors.py makes an actor of each of its classes",
     "actors/shells.py": "tests/cluster/test_actors.py runs them as actors",
     "proxy_edge/fork.py": "tests/proxy_edge/test_supervisor.py runs it with real forks",
     "proxy_edge/process.py": "tests/proxy_edge/test_supervisor.py: death with the parent, dumps, signals",

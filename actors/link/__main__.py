@@ -77,7 +77,16 @@ def _serve(settings: LinkSettings, pinned: Pinned) -> int:
     loop = asyncio.new_event_loop()
     actors = attach.RayActors(settings.region)
     loop.run_until_complete(
-        run(actors, pinned, settings.region, epoch, workers=settings.workers, announce=_say_ready)
+        run(
+            actors,
+            pinned,
+            settings.region,
+            epoch,
+            workers=settings.workers,
+            shards=settings.limiter_shards,
+            redactors=settings.redactors,
+            announce=_say_ready,
+        )
     )
     attach.leave(LEAVE_SECONDS)
     return 0

@@ -1,7 +1,8 @@
-"""One worker at the link's socket: frames in, frames out, and what it was sent so far.
+"""One worker, or the keeper, at the link's socket: frames in, frames out, and what it was sent so far.
 
 It never sends to a worker that does not read, so that one stuck worker costs bounded memory and nobody else's
-updates: what it missed becomes one update when it reads again.
+updates: what it missed becomes one update when it reads again. The keeper delivers records, which no worker may,
+and has no part in anything else.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from actors.link_client import LONGEST_PAYLOAD, peer_uid
 from actors.tasks import spawn
 from models.errors import FrameRefused
 from models.planes.frames import (
+    KEEPER,
     PROTOCOL,
+    WORKER,
     Answer,
     Applied,
     Call,
@@ -32,6 +35,8 @@ LONGEST_FRAME = LONGEST_PAYLOAD + 1024
 MOST_CALLS = 256
 MOST_UNREAD = 1024 * 1024
 HELLO_SECONDS = 5.0
+DELIVERY = ("recorder", "take")
+"""Role and method of the one call that a keeper may make, and a worker may not."""
 
 _log = logging.getLogger("exeat.link.worker")
 
@@ -84,9 +89,14 @@ class Attachment(asyncio.Protocol):
         """Whether it said hello in our protocol and is still there."""
         return self.hello is not None and self._transport is not None and not self._transport.is_closing()
 
+    @property
+    def is_worker(self) -> bool:
+        """Whether it is attached and enforces policy: gets updates and commands, and counts as a worker."""
+        return self.attached and self.hello is not None and self.hello.part == WORKER
+
     def push(self, ready: dict[Known, bytes] | None = None) -> None:
         """Sends what it misses, unless it does not read. ready: frames already encoded, by what they follow on."""
-        if not self.attached or not self.reads:
+        if not self.is_worker or not self.reads:
             return
         frame = None if ready is None else ready.get(self.known)
         if frame is None:
@@ -131,7 +141,9 @@ class Attachment(asyncio.Protocol):
             call.cancel()
         self._host.leave(self)
         if self.hello is not None:
-            _log.info("worker left", extra={"worker": self.hello.worker, "child": self.hello.pid})
+            _log.info(
+                "%s left", self.hello.part, extra={"worker": self.hello.worker, "child": self.hello.pid}
+            )
 
     def data_received(self, data: bytes) -> None:
         """Takes the frames that `data` completes; what is no frame ends the connection."""
@@ -168,13 +180,15 @@ class Attachment(asyncio.Protocol):
         match frame:
             case Call():
                 self._ask(frame)
+            case Hello():
+                raise FrameRefused("it said hello twice")
+            case _ if self.hello.part == KEEPER:
+                raise FrameRefused("a keeper only calls")
             case Applied():
                 self.applied = (frame.revision, frame.sheet)
                 self._host.progress(self)
             case Done():
                 self._host.done(frame.payload)
-            case Hello():
-                raise FrameRefused("it said hello twice")
 
     def _greet(self, hello: Hello) -> None:
         if self._timer is not None:
@@ -186,15 +200,23 @@ class Attachment(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.close()  # after the welcome, from which it learns why
             return
+        if hello.part not in {WORKER, KEEPER}:
+            raise FrameRefused("it is neither worker nor keeper")
         self.hello = hello
         self.known, self.applied = Known(hello.revision, hello.sheet), (hello.revision, hello.sheet)
         _log.info(
-            "worker attached", extra={"worker": hello.worker, "child": hello.pid, "revision": hello.revision}
+            "%s attached",
+            hello.part,
+            extra={"worker": hello.worker, "child": hello.pid, "revision": hello.revision},
         )
         self._host.progress(self)
         self.push()
 
     def _ask(self, call: Call) -> None:
+        delivers = self.hello is not None and self.hello.part == KEEPER
+        if ((call.role, call.method) == DELIVERY) != delivers:
+            self.send(Answer(call.number, b"", "refused"))
+            return
         if len(self._calls) >= MOST_CALLS:
             self.send(Answer(call.number, b"", "unavailable"))
             return

@@ -1,7 +1,7 @@
 """Workers' and the keeper's questions, carried to actors as they are, and the answers carried back.
 
-The link reads none of them: capabilities are signed by the host, leases sealed to the worker. It must never keep
-one, repeat one, or ask on its own.
+The link reads none of them but texts, which it puts together: capabilities are signed by the host, leases sealed to
+the worker. It must never keep one, repeat one other than texts, or ask on its own.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from functools import partial
 from typing import Final
 
 from actors.link.ports import Actors
+from actors.link.texts_side import TextsSide
 from actors.names import LIMITER, RECORDER
 from models.errors import CustodyError, PeerUnavailable, Refused
 from models.planes.frames import Answer, Call
 
 ANSWER_SECONDS: Final = 4.0
+SLACK_SECONDS: Final = 0.5
+"""How much later than the texts' own deadline a call of theirs is given up from here."""
 DELIVERY_SECONDS: Final = 30.0
 """Records are acknowledged when the control store has them, which may take its time."""
 
@@ -27,14 +30,16 @@ _log = logging.getLogger("exeat.link.calls")
 class CallSide:
     """Answers calls; what no actor offers is refused."""
 
-    def __init__(self, actors: Actors, *, seconds: float = ANSWER_SECONDS) -> None:
-        """seconds: until an actor counts as away."""
+    def __init__(self, actors: Actors, *, redactors: int = 1, seconds: float = ANSWER_SECONDS) -> None:
+        """redactors: how many the region has. seconds: until an actor counts as away."""
         ask = actors.ask
+        texts = TextsSide(ask, redactors, seconds=seconds)
         self._offered: dict[tuple[str, str], tuple[Callable[[Call], Awaitable[bytes]], float]] = {
             ("vault", "grant"): (lambda call: actors.grant(call.payload), seconds),
             ("limiter", "reserve"): (partial(_ask, ask, LIMITER, "reserve", seconds), seconds),
             ("limiter", "give_back"): (partial(_ask, ask, LIMITER, "give_back", seconds), seconds),
             ("recorder", "take"): (partial(_ask, ask, RECORDER, "take", DELIVERY_SECONDS), DELIVERY_SECONDS),
+            ("redactor", "find"): (lambda call: texts.find(call.payload), seconds + SLACK_SECONDS),
         }
 
     async def answer(self, call: Call) -> Answer:

@@ -17,6 +17,7 @@ from random import uniform
 from actors.link import place
 from actors.link.call_side import CallSide
 from actors.link.held import Held
+from actors.link.permits_side import PermitsSide
 from actors.link.ports import Actors
 from actors.link.registry_side import LISTEN_SECONDS, RegistrySide
 from actors.link.results import Results
@@ -50,30 +51,43 @@ async def run(
     patience: Patience | None = None,
     listen_seconds: float = LISTEN_SECONDS,
     workers: int = 0,
+    shards: int = 1,
+    redactors: int = 1,
     announce: Callable[[], None] = lambda: None,
 ) -> None:
     """Serves workers until SIGTERM. `place.taken` must hold `pinned.socket`.
 
-    workers: how many the edge has, 0 when unknown. announce: called once the socket accepts. Raises Detached
-    when only a new process can help, ConfigurationError when the socket cannot be made.
+    workers: how many the edge has, 0 when unknown. shards, redactors: how many limiters and redactors its region
+    has. announce: called once the socket accepts. Raises Detached when only a new process can help,
+    ConfigurationError when the socket cannot be made.
     """
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
-    held = Held(region, pinned.control, pinned.vault)
+    held, link = Held(region, pinned.control, pinned.vault), os.urandom(8).hex()
     registry = RegistrySide(
         actors,
         held,
-        link=os.urandom(8).hex(),
+        link=link,
         edge=pinned.edge,
         patience=patience or Patience(loop.time),
         uniform=uniform,
         seconds=listen_seconds,
         workers=workers,
     )
+    permits = PermitsSide(actors, link=link, shards=shards, uniform=uniform)
     results = Results(actors)
+
+    def progress() -> None:
+        registry.progress()
+        permits.progress()
+
     server = LinkServer(
-        held, CallSide(actors), uid=os.getuid(), on_progress=registry.progress, on_done=results.offer
+        held,
+        CallSide(actors, redactors=redactors),
+        uid=os.getuid(),
+        on_progress=progress,
+        on_done=results.offer,
     )
     await server.open(place.bind(pinned.socket))
     announce()
@@ -82,7 +96,11 @@ async def run(
         spawn("epoch", _why(epoch.watch())),
         spawn("registry", _why(registry.run(server))),
     ]
-    serving = [spawn("report", registry.tell(server)), spawn("results", results.run())]
+    serving = [
+        spawn("report", registry.tell(server)),
+        spawn("results", results.run()),
+        spawn("permits", permits.run(server)),
+    ]
     try:
         ended, _ = await asyncio.wait([*leaving, *serving], return_when=asyncio.FIRST_COMPLETED)
         for task in ended:

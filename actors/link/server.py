@@ -14,7 +14,8 @@ from actors.link.attachment import HELLO_SECONDS, Attachment
 from actors.link.call_side import CallSide
 from actors.link.held import Held, Known
 from models.custody.signing import Signed
-from models.planes.frames import Answer, Call, Run
+from models.planes.frames import Answer, Call, Run, Surrender
+from models.planes.permits import Recall
 
 MOST_CONNECTIONS = 1024
 """Twice what an edge may have workers, and again as much for those that replace them."""
@@ -62,10 +63,23 @@ class LinkServer:
         """(index, revision it enforces) of each attached worker; of two with one index what both enforce."""
         found: dict[int, int] = {}
         for one in self._all:
-            if one.attached and one.hello is not None:
+            if one.is_worker and one.hello is not None:
                 index, revision = one.hello.worker, one.applied[0]
                 found[index] = min(revision, found.get(index, revision))
         return tuple(sorted(found.items()))
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Names under which attached workers hold permits, in order."""
+        return tuple(sorted({one.hello.holder for one in self._all if one.is_worker and one.hello} - {""}))
+
+    def surrender(self, holder: str, recall: Recall) -> bool:
+        """Tells the worker of that name to return permits; False when there is none that reads."""
+        found = [one for one in self._all if one.is_worker and one.hello and one.hello.holder == holder]
+        for one in found:
+            if one.reads:
+                one.send(Surrender(recall))
+        return any(one.reads for one in found)
 
     def publish(self) -> None:
         """Sends everybody what they miss of `held`."""
@@ -76,7 +90,7 @@ class LinkServer:
     def run_command(self, command: Signed) -> bool:
         """Gives a command to one worker, in turn; False when there is none that reads."""
         for one in self._all:
-            if one.attached and one.reads:
+            if one.is_worker and one.reads:
                 del self._all[one]
                 self._all[one] = None
                 one.send(Run(command))

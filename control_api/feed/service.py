@@ -16,7 +16,7 @@ from control_api.feed.commands import Commands
 from control_api.feed.orders import PendingOrders, revocations
 from control_api.feed.status import AWAY, AWAY_MS, CONNECTED, RegionStatus, known_edges
 from control_api.feed.view import RegionView
-from control_api.ledger.change import Change, Key
+from control_api.ledger.change import PART_KINDS, Change, Key
 from control_api.ledger.drafting import regions_of
 from control_api.ledger.ledger import Ledger
 from control_api.ledger.projection import Projection
@@ -231,7 +231,7 @@ class FeedService:
     def _note_documents(self, change: Change) -> None:
         touched: dict[str, dict[Key, None]] = {region: {} for region in change.regions}
         for item in change.items:
-            key = item.parent if item.kind == "rule" and item.parent is not None else item.key
+            key = item.parent if item.kind in PART_KINDS and item.parent is not None else item.key
             for region in regions_of(item, self._projection, change.items):
                 touched.setdefault(region, {})[key] = None
         for region, keys in touched.items():

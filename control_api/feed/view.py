@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -21,7 +21,25 @@ from models.planes.state import Document, root
 JOURNAL: Final = 4_096
 """How many changes back a delta may start; from further back the whole state is sent."""
 
-_Writer = Callable[[str, str, int, Mapping[str, Any], Iterable[Mapping[str, Any]]], Document]
+_Parts = Iterable[Mapping[str, Any]]
+
+
+class _Writer(Protocol):
+    """How documents are written."""
+
+    def __call__(
+        self,
+        one: str,
+        client_id: str,
+        revision: int,
+        body: Mapping[str, Any],
+        rules: _Parts,
+        /,
+        *,
+        filters: _Parts,
+    ) -> Document: ...
+
+
 _WRITERS: Final[dict[str, _Writer]] = {
     "credential": credential_document,
     "target": target_document,
@@ -96,16 +114,17 @@ class RegionView:
 
 
 def document_of(resource: Resource, projection: Projection) -> Document:
-    """A credential, target or proxy with its rules, as edges get it.
+    """A credential, target or proxy with its rules and filters, as edges get it.
 
     One that cannot be written is sent as a document that no edge can read: what needs it is refused there, and
     the rest of the region goes on.
     """
     key = (resource.kind, resource.id)
     rules = [{**rule.body, "ruleId": rule.id} for rule in projection.list("rule", parent=key)]
+    filters = [{**one.body, "filterId": one.id} for one in projection.list("filter", parent=key)]
     try:
         return _WRITERS[resource.kind](
-            resource.id, resource.client_id or "", resource.touched, resource.body, rules
+            resource.id, resource.client_id or "", resource.touched, resource.body, rules, filters=filters
         )
     except (ValueError, TypeError):
         _log.error("a resource cannot be written as policy", extra={"kind": resource.kind, "id": resource.id})

@@ -5,21 +5,15 @@ Secrets were never in a change; digests that only the control plane needs are le
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from control_api.answers import envelope
-from control_api.bodies import LIMIT_DEFAULT, LIMIT_MAX, bad_cursor, cursor_of, read_cursor, whole
+from control_api.bodies import LIMIT_DEFAULT, LIMIT_MAX, bad_cursor, cursor_of, moment, read_cursor, whole
 from control_api.call import Answer, Call
 from control_api.ledger.history import Entry
 from control_api.presentation import audited
 from models.clock import iso_ms
-from models.errors import Invalid, NotJson
-from models.resources.moment import Moment, milliseconds
-
-_MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+from models.errors import NotJson
 
 
 async def list_all(call: Call) -> Answer:
@@ -31,8 +25,8 @@ async def list_all(call: Call) -> Answer:
             call.params["clientId"],
             resource_id=query.get("resourceId"),
             actor=query.get("actor"),
-            after_ms=_moment(call, "after"),
-            before_ms=_moment(call, "before"),
+            after_ms=moment(query, "after"),
+            before_ms=moment(query, "before"),
             cursor=None if "cursor" not in query else read_cursor(query["cursor"]),
             limit=limit,
         )
@@ -55,15 +49,3 @@ def _shown(entry: Entry) -> dict[str, Any]:
         "after": audited(item.after),
         "revision": change.revision,
     }
-
-
-def _moment(call: Call, name: str) -> int | None:
-    text = call.query.get(name)
-    if text is None:
-        return None
-    try:
-        # A plus sign that was not percent-encoded arrives as a blank.
-        return milliseconds(_MOMENT.validate_python(text.replace(" ", "+")))
-    except ValidationError:
-        message = "must be an ISO 8601 time such as 2030-01-31T00:00:00Z"
-        raise Invalid("A query parameter cannot be accepted", errors=((name, message),)) from None

@@ -18,6 +18,7 @@ WAIT_MAX: Final = 30.0
 _AFTER: Final = re.compile(r"-1|[0-9]{1,18}")
 _WAIT: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 
+_NOTHING: Final = Uplink()
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Uplink).decode
 
@@ -37,12 +38,18 @@ async def poll(call: Call) -> Answer:
 
 
 async def uplink(call: Call) -> Answer:
-    """POST /regions/{region}/uplink."""
+    """POST /regions/{region}/uplink. A report of records alone says nothing else of its region."""
     try:
         report = _decode(call.body)
     except msgspec.ValidationError:
         raise Invalid("The report cannot be read", errors=(("body", "is not an uplink report"),)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise NotJson("The body is not JSON") from None
-    await call.services.feed.uplink(call.params["region"], report)
+    region = call.params["region"]
+    if report.records:
+        await call.services.records.take(region, report.records)
+        report = msgspec.structs.replace(report, records=())
+        if report == _NOTHING:
+            return Answer(204)
+    await call.services.feed.uplink(region, report)
     return Answer(204)

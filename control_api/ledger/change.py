@@ -20,9 +20,12 @@ CHANGES: Final = Collection("changes", indexes=("clientId", "holdsOrders", "hold
 """The log. Ids are revisions (`change_id`). holdsOrders, holdsReplay: 1 or absent."""
 
 DOCUMENT_KINDS: Final = ("credential", "target", "proxy")
-"""The kinds that a region's policy is made of; rules are inside the document of their parent."""
+"""The kinds that a region's policy is made of; rules and filters are inside the document of their parent."""
 
-KINDS: Final = ("user", "token", "client", "region", *DOCUMENT_KINDS, "rule")
+PART_KINDS: Final = ("rule", "filter")
+"""What stands on a credential, target or proxy, and goes with it."""
+
+KINDS: Final = ("user", "token", "client", "region", *DOCUMENT_KINDS, *PART_KINDS)
 
 Body = dict[str, Any]
 """The wire form of a resource without id, clientId and what only the control plane sets, secrets withheld.
@@ -38,7 +41,7 @@ Key = tuple[str, str]
 class Item(msgspec.Struct, frozen=True, rename="camel"):
     """What a change did to one resource. before, after: its body, None when there was or is none.
 
-    parent: (kind, id) of what a rule stands on, or of a token's user.
+    parent: (kind, id) of what a rule or filter stands on, or of a token's user.
     """
 
     kind: str
@@ -93,7 +96,7 @@ class Change(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """What a write wants to do; the ledger adds revision, time, actor, regions, and what follows by itself.
 
-    What follows: `before` is set from the projection; rules of a deleted resource and tokens of a deleted user
+    What follows: `before` is set from the projection; rules and filters of a deleted resource and tokens of a deleted user
     go with it; a credential that is revoked or deleted gets its `Revoke` or `Forget` order.
     extra_regions: regions that must move to this revision although none of their resources changed.
     """

@@ -1,7 +1,7 @@
 """From what a write wants to what goes into the log: pure, so that a lost race decides and drafts again.
 
-What follows from an item is added here, so that no caller can forget it: the true `before`, the rules that go
-with their parent, the regions concerned, the orders that end a credential.
+What follows from an item is added here, so that no caller can forget it: the true `before`, the rules and filters
+that go with their parent, the regions concerned, the orders that end a credential.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from control_api.ledger.change import DOCUMENT_KINDS, KINDS, Change, Draft, Item, Key, Replay
+from control_api.ledger.change import DOCUMENT_KINDS, KINDS, PART_KINDS, Change, Draft, Item, Key, Replay
 from control_api.ledger.projection import Projection, region_of
 from models.custody.orders import Forget, Order, Revoke, sign_order
 from models.custody.signing import Signed, Signer
 
-CHILDREN = {"user": "token", **dict.fromkeys(DOCUMENT_KINDS, "rule")}
+CHILDREN = {"user": ("token",), **dict.fromkeys(DOCUMENT_KINDS, PART_KINDS)}
 """What goes when its parent is deleted."""
 
 
@@ -62,15 +62,15 @@ def _settled(items: Iterable[Item], projection: Projection) -> Iterator[Item]:
             raise ValueError(f"there is no kind {item.kind!r}")
         was = projection.get(item.kind, item.id)
         yield msgspec.structs.replace(item, before=None if was is None else was.body)
-        if item.after is None and item.kind in CHILDREN:
-            for child in projection.list(CHILDREN[item.kind], parent=item.key):
+        for kind in CHILDREN.get(item.kind, ()) if item.after is None else ():
+            for child in projection.list(kind, parent=item.key):
                 if (child.kind, child.id) not in given:
                     yield Item(child.kind, child.id, child.client_id, child.parent, child.body, None)
 
 
 def regions_of(item: Item, projection: Projection, items: Iterable[Item] = ()) -> set[str]:
-    """The regions whose policy an item touches. items: the whole change, where a rule's parent may be made."""
-    if item.kind == "rule" and item.parent is not None:
+    """The regions whose policy an item touches. items: the whole change, where a part's parent may be made."""
+    if item.kind in PART_KINDS and item.parent is not None:
         return _regions_of_key(item.parent, projection, items)
     bodies = (item.before, item.after)
     return {region for body in bodies if body is not None and (region := region_of(item.kind, body))}

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from control_api.ledger.change import DOCUMENT_KINDS, Body, Change, Item, Key, Replay
+from control_api.ledger.change import DOCUMENT_KINDS, PART_KINDS, Body, Change, Item, Key, Replay
 
 _Ids = list[str]
 """`Projection.list` hides the type's own name inside that class."""
@@ -24,7 +24,7 @@ class Resource(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """One resource. body: see `change.Body`.
 
     created, revision: of the changes that made it and last altered it. touched: of the last change to it or to
-    one of its rules. created_ms, updated_ms: wall milliseconds of the first two.
+    one of its rules or filters. created_ms, updated_ms: wall milliseconds of the first two.
     """
 
     kind: str
@@ -180,7 +180,7 @@ class Projection:
     # What changes it.
 
     def apply(self, change: Change) -> tuple[Key, ...]:
-        """Takes a change over; answers what it touched: its items, and the parents of rules among them."""
+        """Takes a change over; answers what it touched: its items, and the parents of rules and filters among them."""
         touched: dict[Key, None] = {}
         for item in change.items:
             touched[item.key] = None
@@ -189,7 +189,7 @@ class Projection:
             else:
                 self._place(self._next(item, item.after, change))
         for item in change.items:
-            if item.kind == "rule" and item.parent is not None:
+            if item.kind in PART_KINDS and item.parent is not None:
                 parent = self.get(*item.parent)
                 if parent is not None:
                     self._place(msgspec.structs.replace(parent, touched=change.revision))

@@ -4,7 +4,7 @@ Server, access check, OpenAPI document and tests read it; there is no other list
 here is 404, whoever asks.
 
 Who may do what. Per client, a member's roles add up: every role reads; `user` also tests targets; `admin` also
-writes credentials, targets, proxies and rules; `owner` also changes or deletes the client itself, its configuration
+writes credentials, targets, proxies, rules and filters; `owner` also changes or deletes the client itself, its configuration
 and its members. Whoever is no member sees 404. The platform's operator makes users and clients, and looks after
 tokens of others; operator is no role in any client. A token's scopes do not include each other: `read` reads,
 `write` changes, `operate` is needed on top of being the operator.
@@ -15,13 +15,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from models.planes.feed import UPLINK_MAX
+
 Access = Literal["open", "token", "holder", "operator", "member", "region"]
 """open: no token. token: any valid one. holder: the user in the path, or the operator with scope `operate`.
 operator: the platform's. member: a role of the client in the path. region: that region's key."""
 Scope = Literal["read", "write", "operate"]
 Shape = Literal[
-    "user", "token", "client", "configuration", "member", "credential", "target", "proxy", "rule", "nothing", "test",
+    "user", "token", "client", "configuration", "member", "credential", "target", "proxy", "rule", "filter", "nothing", "test",
     "audit", "endpoint", "revision", "health", "ready", "openapi", "docs", "feed", "uplink",
+    "request", "telemetry", "usage",
 ]  # fmt: skip
 
 READERS: Final = frozenset({"owner", "admin", "user", "auditor"})
@@ -31,8 +34,13 @@ OWNERS: Final = frozenset({"owner"})
 ROLES: Final = ("owner", "admin", "user", "auditor")
 SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "operate")
 
+BODY_MAX: Final = 1 << 20
+"""Longest request body in bytes, where a route does not say otherwise."""
+
 LIST: Final = ("limit", "cursor")
 AUDIT: Final = ("resourceId", "actor", "after", "before", "limit", "cursor")
+REQUESTS: Final = ("status", "code", "credentialId", "processedAfter", "processedBefore", "limit", "cursor")
+TELEMETRY: Final = ("from", "to", "interval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,8 @@ class Route:
 
     path: with `{name}` for what varies. name: `module.function` below `control_api.handlers`. roles: for access
     `member`. scope: None without a user token. takes, gives: shapes of request and answer. plural: the list's name
-    in the answer. status: of success. query: the parameters it knows. summary: one line for people.
+    in the answer. status: of success. query: the parameters it knows. summary: one line for people. body_max: longest
+    body in bytes; one that may be longer than BODY_MAX is read only when the caller may send it.
     """
 
     method: str
@@ -56,6 +65,7 @@ class Route:
     roles: frozenset[str] = frozenset()
     takes: Shape | None = None
     query: tuple[str, ...] = ()
+    body_max: int = BODY_MAX
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -90,19 +100,34 @@ def _resource(plural: str, one: Shape, variable: str, noun: str, *, patch: bool 
     return routes
 
 
-def _rules(plural: str, variable: str, noun: str) -> list[Route]:
-    path = f"/v1/clients/{{clientId}}/{plural}/{{{variable}}}/rules"
-    item = f"{path}/{{ruleId}}"
+def _parts(plural: str, variable: str, noun: str, part: Literal["rule", "filter"]) -> list[Route]:
+    """List, create, read, replace and delete of the rules or filters of a credential, target or proxy."""
+    parts = f"{part}s"
+    path = f"/v1/clients/{{clientId}}/{plural}/{{{variable}}}/{parts}"
+    item = f"{path}/{{{part}Id}}"
     return [
-        Route("GET", path, "rules.list_all", "member", "read", 200, "rule", "rules", f"Lists the rules of a {noun}",
+        Route("GET", path, f"{parts}.list_all", "member", "read", 200, part, parts, f"Lists the {parts} of a {noun}",
               READERS, None, LIST),
-        Route("POST", path, "rules.create", "member", "write", 201, "rule", "rules", f"Makes a rule of a {noun}",
-              WRITERS, "rule"),
-        Route("GET", item, "rules.read", "member", "read", 200, "rule", "rules", f"Reads a rule of a {noun}", READERS),
-        Route("PUT", item, "rules.replace", "member", "write", 200, "rule", "rules", f"Replaces a rule of a {noun}",
-              WRITERS, "rule"),
-        Route("DELETE", item, "rules.delete", "member", "write", 204, "nothing", "rules",
-              f"Deletes a rule of a {noun}", WRITERS),
+        Route("POST", path, f"{parts}.create", "member", "write", 201, part, parts, f"Makes a {part} of a {noun}",
+              WRITERS, part),
+        Route("GET", item, f"{parts}.read", "member", "read", 200, part, parts, f"Reads a {part} of a {noun}", READERS),
+        Route("PUT", item, f"{parts}.replace", "member", "write", 200, part, parts, f"Replaces a {part} of a {noun}",
+              WRITERS, part),
+        Route("DELETE", item, f"{parts}.delete", "member", "write", 204, "nothing", parts,
+              f"Deletes a {part} of a {noun}", WRITERS),
+    ]  # fmt: skip
+
+
+def _records(path: str, whose: str) -> list[Route]:
+    """Requests and telemetry of a client or a proxy."""
+    return [
+        Route("GET", f"{path}/requests", "requests.list_all", "member", "read", 200, "request", "requests",
+              f"Lists the requests of a {whose}, newest first", READERS, None, REQUESTS),
+        Route("GET", f"{path}/requests/{{requestId}}", "requests.read", "member", "read", 200, "request", "requests",
+              f"Reads the record of a request of a {whose}", READERS),
+        Route("GET", f"{path}/telemetry", "telemetry.read", "member", "read", 200, "telemetry", "telemetry",
+              f"Counts and latencies of a {whose} over time; buckets without requests are left out", READERS, None,
+              TELEMETRY),
     ]  # fmt: skip
 
 
@@ -155,12 +180,19 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", f"{_CLIENT}/targets/{{targetId}}/test", "targets.test", "member", "write", 200, "test", "targets",
           "Calls the test path from an edge; answers status and timing only", TESTERS, "test"),
     *_resource("proxies", "proxy", "proxyId", "proxy"),
-    *_rules("credentials", "credentialId", "credential"),
-    *_rules("targets", "targetId", "target"),
-    *_rules("proxies", "proxyId", "proxy"),
+    *_parts("credentials", "credentialId", "credential", "rule"),
+    *_parts("targets", "targetId", "target", "rule"),
+    *_parts("proxies", "proxyId", "proxy", "rule"),
+    *_parts("credentials", "credentialId", "credential", "filter"),
+    *_parts("targets", "targetId", "target", "filter"),
+    *_parts("proxies", "proxyId", "proxy", "filter"),
 
     Route("GET", f"{_CLIENT}/audit", "audit.list_all", "member", "read", 200, "audit", "audit", "Lists changes, newest first",
           READERS, None, AUDIT),
+    *_records(_CLIENT, "client"),
+    *_records(f"{_CLIENT}/proxies/{{proxyId}}", "proxy"),
+    Route("GET", f"{_CLIENT}/billing/usage", "billing.usage", "member", "read", 200, "usage", "usage",
+          "A month's counts and bytes: the client's total, then each proxy's", READERS, None, ("month",)),
     Route("GET", "/v1/endpoints", "endpoints.list_all", "token", "read", 200, "endpoint", "endpoints", "Lists the regions",
           query=LIST),
     Route("GET", "/v1/revisions/{revision}", "revisions.read", "token", "read", 200, "revision", "revisions",
@@ -168,7 +200,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/regions/{region}/feed", "feed.poll", "region", None, 200, "feed", "", "What a region is to enforce",
           query=("after", "wait")),
     Route("POST", "/v1/regions/{region}/uplink", "feed.uplink", "region", None, 204, "nothing", "",
-          "What a region reports", takes="uplink"),
+          "What a region reports", takes="uplink", body_max=UPLINK_MAX),
 )
 # fmt: on
 """Every route there is."""

@@ -20,6 +20,7 @@ from models.planes.state import Document, RegionState
 from models.policy import BrokenProxy, PolicySources
 from models.resources import Placement, Proxy, Target, dotted, problems
 from models.resources.base import Effect, Flag, Name, Region, ResourceId, Value, whole, wire_names
+from models.resources.filter import Filters
 from models.resources.problems import GUARDED
 from models.resources.rule import Rules
 from models.secret import Secret
@@ -40,7 +41,9 @@ class PolicyCredential(Value):
     """
 
     model_config = ConfigDict(
-        alias_generator=wire_names("credential", {"client_id": "clientId", "rules": "rules"})
+        alias_generator=wire_names(
+            "credential", {"client_id": "clientId", "rules": "rules", "filters": "filters"}
+        )
     )
 
     id: ResourceId
@@ -57,6 +60,7 @@ class PolicyCredential(Value):
     offline: Flag = True
     overlap_seconds: Annotated[int, whole(0, 31_536_000)] = 0
     rules: Rules = ()
+    filters: Filters = ()
 
     @property
     def expires_ms(self) -> int | None:
@@ -82,30 +86,45 @@ def credential_document(
     revision: int,
     body: Mapping[str, Any],
     rules: Iterable[Mapping[str, Any]],
+    *,
+    filters: Iterable[Mapping[str, Any]] = (),
 ) -> Document:
     """A credential's document. body: wire form without secret, with `credentialPlacement` and the like; rules: in the order
-    in which they are reported, each with its `ruleId`. Raises ValueError for a body with a secret.
+    in which they are reported, each with its `ruleId`; filters: each with its `filterId`. Raises ValueError for a body
+    with a secret.
     """
     if body.get(GUARDED) is not None:
         raise ValueError("a document holds no secret")
     rest = {name: value for name, value in body.items() if name != GUARDED}
-    return _document((CREDENTIAL, credential_id), client_id, revision, rest, rules)
+    return _document((CREDENTIAL, credential_id), client_id, revision, rest, rules, filters=filters)
 
 
 def target_document(
-    target_id: str, client_id: str, revision: int, body: Mapping[str, Any], rules: Iterable[Mapping[str, Any]]
+    target_id: str,
+    client_id: str,
+    revision: int,
+    body: Mapping[str, Any],
+    rules: Iterable[Mapping[str, Any]],
+    *,
+    filters: Iterable[Mapping[str, Any]] = (),
 ) -> Document:
     """A target's document; arguments as for `credential_document`."""
-    return _document((TARGET, target_id), client_id, revision, body, rules)
+    return _document((TARGET, target_id), client_id, revision, body, rules, filters=filters)
 
 
 def proxy_document(
-    proxy_id: str, client_id: str, revision: int, body: Mapping[str, Any], rules: Iterable[Mapping[str, Any]]
+    proxy_id: str,
+    client_id: str,
+    revision: int,
+    body: Mapping[str, Any],
+    rules: Iterable[Mapping[str, Any]],
+    *,
+    filters: Iterable[Mapping[str, Any]] = (),
 ) -> Document:
     """A proxy's document; arguments as for `credential_document`. The list of callers wins over the single id."""
     other = _ONE_CALLER if body.get(_CALLERS) else _CALLERS
     rest = {name: value for name, value in body.items() if name != other}
-    return _document((PROXY, proxy_id), client_id, revision, rest, rules)
+    return _document((PROXY, proxy_id), client_id, revision, rest, rules, filters=filters)
 
 
 def _document(
@@ -114,6 +133,8 @@ def _document(
     revision: int,
     body: Mapping[str, Any],
     rules: Iterable[Mapping[str, Any]],
+    *,
+    filters: Iterable[Mapping[str, Any]],
 ) -> Document:
     kind, identity = key
     whole_body = {
@@ -122,6 +143,9 @@ def _document(
         "clientId": client_id,
         "rules": [dict(rule) for rule in rules],
     }
+    parts = [dict(one) for one in filters]
+    if parts:
+        whole_body["filters"] = parts
     return Document(kind, identity, revision, orjson.dumps(whole_body, option=orjson.OPT_SORT_KEYS))
 
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 import msgspec
 
 from models.custody.signing import Signed
+from models.planes.records import RecordBatch
 from models.planes.state import Delta
 
 COMMAND = "command"
 """Purpose of a command's signature, made with the control plane's policy key."""
 
 MEDIA = "application/json"
+
+UPLINK_MAX = 8 << 20
+"""Longest body of an uplink report in bytes: room for several batches of records, which are base64 in it."""
 
 
 class FeedAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,9 +67,13 @@ class EdgeReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Uplink(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /v1/regions/{region}/uplink`, answered 204. failing: credentials the vault could not take, and why."""
+    """`POST /v1/regions/{region}/uplink`, answered 204. failing: credentials the vault could not take, and why.
+
+    records: batches, those of one source by rising number; 204 says that the control store has all of them.
+    """
 
     certificate: Signed | None = None
     edges: tuple[EdgeReport, ...] = ()
     results: tuple[CommandResult, ...] = ()
     failing: dict[str, str] = {}
+    records: tuple[RecordBatch, ...] = ()

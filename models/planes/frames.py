@@ -16,6 +16,9 @@ PROTOCOL = 2
 
 LONGEST_FRAME = 256 * 1024 * 1024
 
+WORKER, KEEPER = "worker", "keeper"
+"""Parts that attach to a link, as a hello names them."""
+
 
 class Hello(msgspec.Struct, frozen=True, tag="hello", kw_only=True):
     """First frame of a worker. revision, sheet: what it has already (from its snapshot), -1 for nothing.
@@ -29,7 +32,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello", kw_only=True):
     pid: int
     revision: int
     sheet: int
-    part: str = "worker"
+    part: str = WORKER
     holder: str = ""
 
 

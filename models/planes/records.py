@@ -21,7 +21,7 @@ MOST_BYTES = 900_000
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """source: names the spool it comes from, for ever (`{edge id}/{spool id}`). number: 1, 2, … without a gap.
+    """source: names the spool it comes from, for ever (`{edge id}/{spool id}`). number: rising from 1; a death may leave a gap.
 
     lines: NDJSON as of `models.record.lines`, whole lines.
     """

@@ -5,10 +5,11 @@ Validation only; nothing here knows where a resource is kept or how it is enforc
 
 from models.resources.client import Client, ClientConfiguration, Limits
 from models.resources.credential import Credential
+from models.resources.filter import Filter, Mask, Redact
 from models.resources.member import Member
 from models.resources.problems import Problem, dotted, problems
 from models.resources.proxy import Proxy
-from models.resources.rule import FieldCheck, PathCheck, Rule
+from models.resources.rule import BodyCheck, FieldCheck, Matcher, PathCheck, Rule
 from models.resources.secrets import ApiKeySecret, BearerSecret, NoSecret, Placement, SecretBody, placement_of
 from models.resources.target import BaseURL, Target, parse_base_url
 from models.resources.token import Token
@@ -18,17 +19,22 @@ __all__ = [
     "ApiKeySecret",
     "BaseURL",
     "BearerSecret",
+    "BodyCheck",
     "Client",
     "ClientConfiguration",
     "Credential",
     "FieldCheck",
+    "Filter",
     "Limits",
+    "Mask",
+    "Matcher",
     "Member",
     "NoSecret",
     "PathCheck",
     "Placement",
     "Problem",
     "Proxy",
+    "Redact",
     "Rule",
     "SecretBody",
     "Target",

@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from models.resources.base import Effect, Flag, Name, Region, ResourceId, Value, whole, wire_names
+from models.resources.filter import Filters
 from models.resources.moment import Moment
 from models.resources.problems import Problem, as_error, problems
 from models.resources.rule import Rules
@@ -47,12 +48,13 @@ class Credential(Value):
     """
 
     model_config = ConfigDict(
-        alias_generator=wire_names("credential", {"client_id": "clientId", "rules": "rules"})
+        alias_generator=wire_names(
+            "credential", {"client_id": "clientId", "rules": "rules", "filters": "filters"}
+        )
     )
     read_only: ClassVar[frozenset[str]] = frozenset(
         {"credentialVersion", "credentialStatus", "credentialCreatedAt", "credentialUpdatedAt", "revision"}
     )
-    later: ClassVar[frozenset[str]] = frozenset({"filters"})
 
     id: ResourceId
     client_id: ResourceId
@@ -66,6 +68,7 @@ class Credential(Value):
     offline: Flag = True
     overlap_seconds: Annotated[int, whole(0, 31_536_000)] = 0
     rules: Rules = ()
+    filters: Filters = ()
 
     @field_validator("auth_type")
     @classmethod

@@ -31,6 +31,7 @@ from models.resources.base import (
     whole,
     wire_names,
 )
+from models.resources.filter import Filters
 from models.resources.rule import Rules
 
 _LOOKS_LIKE_AN_ID: Final = re.compile(
@@ -62,12 +63,12 @@ class Proxy(Value):
     """
 
     model_config = ConfigDict(
-        alias_generator=wire_names("proxy", {"client_id": "clientId", "rules": "rules"})
+        alias_generator=wire_names("proxy", {"client_id": "clientId", "rules": "rules", "filters": "filters"})
     )
     read_only: ClassVar[frozenset[str]] = frozenset(
         {"proxyBaseURL", "proxyCreatedAt", "proxyUpdatedAt", "revision"}
     )
-    later: ClassVar[frozenset[str]] = frozenset({"meters", "filters", "validators"})
+    later: ClassVar[frozenset[str]] = frozenset({"meters", "validators"})
 
     id: ResourceId
     client_id: ResourceId
@@ -89,6 +90,7 @@ class Proxy(Value):
     upgrade: Annotated[Literal["none"], BeforeValidator(_check_upgrade)] = "none"
     record_policy: Literal["block", "drop"] = "block"
     rules: Rules = ()
+    filters: Filters = ()
 
     @field_validator("proxy_credential_ids", mode="before")
     @classmethod

@@ -51,18 +51,33 @@ class FieldCheck(Value):
     presence: Presence = "must_exist"
 
 
+class Matcher(Value):
+    """A pattern that has an object of its own on the wire."""
+
+    pattern: Pattern
+
+
+class BodyCheck(Value):
+    """A check of a JSON body: patterns over normalized paths and over values; without `match_value` any value matches."""
+
+    json_path: Matcher
+    match_value: Matcher | None = None
+    presence: Presence = "must_exist"
+
+
 def _left_out(value: object) -> object:
     """Null is what every optional field may be: left out."""
     return () if value is None else value
 
 
 Checks = Annotated[tuple[FieldCheck, ...], Sequence, Field(max_length=32), BeforeValidator(_left_out)]
+BodyChecks = Annotated[tuple[BodyCheck, ...], Sequence, Field(max_length=32), BeforeValidator(_left_out)]
 
 
 class Rule(Value):
     """One statement of a scope. All of its checks must hold; without checks it matches everything."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"bodyChecks", "claimChecks"})
+    later: ClassVar[frozenset[str]] = frozenset({"claimChecks"})
     read_only: ClassVar[frozenset[str]] = frozenset(
         {"clientId", "ruleCreatedAt", "ruleUpdatedAt", "revision"}
     )
@@ -74,6 +89,7 @@ class Rule(Value):
     path: PathCheck | None = None
     header_checks: Checks = ()
     query_checks: Checks = ()
+    body_checks: BodyChecks = ()
     mode: Literal["enforce", "shadow"] = "enforce"
     active: Flag = True
     notes: str | None = Field(default=None, max_length=4096)

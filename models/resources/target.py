@@ -19,6 +19,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from models.canonical import canonical_target
 from models.errors import RequestMalformed
 from models.resources.base import Effect, Flag, Name, Region, ResourceId, Value, whole, wire_names
+from models.resources.filter import Filters
 from models.resources.rule import Rules
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -174,11 +175,17 @@ class Target(Value):
     model_config = ConfigDict(
         alias_generator=wire_names(
             "target",
-            {"client_id": "clientId", "rules": "rules", "base_url": "targetBaseURL", "ca": "targetCA"},
+            {
+                "client_id": "clientId",
+                "rules": "rules",
+                "filters": "filters",
+                "base_url": "targetBaseURL",
+                "ca": "targetCA",
+            },
         )
     )
     read_only: ClassVar[frozenset[str]] = frozenset({"targetCreatedAt", "targetUpdatedAt", "revision"})
-    later: ClassVar[frozenset[str]] = frozenset({"filters", "validators"})
+    later: ClassVar[frozenset[str]] = frozenset({"validators"})
 
     id: ResourceId
     client_id: ResourceId
@@ -194,3 +201,4 @@ class Target(Value):
     cookies: Flag = False
     path_strict: Flag = True
     rules: Rules = ()
+    filters: Filters = ()

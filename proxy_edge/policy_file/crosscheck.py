@@ -22,6 +22,9 @@ from proxy_edge.policy_file.findings import Findings
 Resource = TypeVar("Resource", Client, Credential, Target, Proxy)
 Entry = Mapping[str, Any]
 
+PARTS: Final = {"rules": "rule", "filters": "filter"}
+"""What stands on credentials, targets and proxies, by the names of the lists."""
+
 _MANY: Final = "proxyProxyCredentialIds"
 _ONE: Final = "proxyProxyCredentialId"
 _SUGGESTED_FROM: Final = 100
@@ -67,7 +70,8 @@ def check_references(shelves: Shelves, findings: Findings) -> None:
     for shelf in (shelves.credentials, shelves.targets, shelves.proxies):
         _check_ids(shelf, findings)
         _check_owners(shelf, shelves.clients.declared, findings)
-    _check_rule_ids((shelves.credentials, shelves.targets, shelves.proxies), findings)
+    for name, part in PARTS.items():
+        _check_part_ids((shelves.credentials, shelves.targets, shelves.proxies), name, part, findings)
     _check_aliases(shelves.proxies, findings)
     for index, entry in shelves.proxies.entries.items():
         _ProxyCheck(index, entry, shelves, findings).run()
@@ -89,18 +93,18 @@ def _check_owners(shelf: Shelf[Any], clients: Mapping[str, int], findings: Findi
             findings.error((shelf.name, index, "clientId"), _unknown("client", owner, clients))
 
 
-def _check_rule_ids(shelves: Iterable[Shelf[Any]], findings: Findings) -> None:
-    """Rule ids are unique in the file: a record names a rule by its id alone."""
+def _check_part_ids(shelves: Iterable[Shelf[Any]], name: str, part: str, findings: Findings) -> None:
+    """Ids of rules, and of filters, are unique in the file: a record names them by their id alone."""
     seen: set[str] = set()
     for shelf in shelves:
         for index, entry in shelf.entries.items():
-            rules = entry.get("rules")
-            for position, rule in enumerate(rules if isinstance(rules, list) else ()):
-                one = rule.get("ruleId") if isinstance(rule, dict) else None
+            parts = entry.get(name)
+            for position, value in enumerate(parts if isinstance(parts, list) else ()):
+                one = value.get(f"{part}Id") if isinstance(value, dict) else None
                 if isinstance(one, str):
                     if one in seen:
-                        location = (shelf.name, index, "rules", position, "ruleId")
-                        findings.error(location, "is already the id of another rule")
+                        location = (shelf.name, index, name, position, f"{part}Id")
+                        findings.error(location, f"is already the id of another {part}")
                     seen.add(one)
 
 

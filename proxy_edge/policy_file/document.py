@@ -1,6 +1,6 @@
 """The policy file's top level: from plain values to resources that fit together.
 
-Fills what the file may leave out (client, region, rule ids, limits of the client), resolves secrets through
+Fills what the file may leave out (client, region, ids of rules and filters, limits of the client), resolves secrets through
 the reader it is given, and reports every problem with its place instead of stopping at the first.
 """
 
@@ -21,7 +21,7 @@ from models.resources.base import check_region
 from models.resources.problems import GUARDED, Location, about_unknown
 from models.resources.secrets import SECRET_FIELD_OF, SECRET_FIELDS
 from models.secret import Secret
-from proxy_edge.policy_file.crosscheck import Shelf, Shelves, check_references
+from proxy_edge.policy_file.crosscheck import PARTS, Shelf, Shelves, check_references
 from proxy_edge.policy_file.findings import Findings
 
 ReadSecret = Callable[[object], tuple[Secret, str]]
@@ -121,6 +121,7 @@ class _Reader:
                 self._findings.error(location, "must be a mapping")
                 continue
             filled = shelf.entries[index] = self._filled(location, _LISTS[name], entry)
+            self._refuse_redact(location, filled)
             try:
                 shelf.resources[index] = kind.model_validate(filled, by_alias=True, by_name=False)
             except ValidationError as error:
@@ -139,13 +140,23 @@ class _Reader:
             self._findings.error(
                 (*location, f"{prefix}Region"), f"must be the region of this file, {self.region}"
             )
-        if isinstance(filled.get("rules"), list):
-            filled["rules"] = _with_rule_ids(filled["rules"], prefix, entry.get(f"{prefix}Id"))
+        for name, part in PARTS.items():
+            if isinstance(filled.get(name), list):
+                filled[name] = _with_ids(filled[name], part, prefix, entry.get(f"{prefix}Id"))
         if prefix == "credential":
             self._resolve_secret(location, filled)
         if prefix == "proxy":
             self._inherit_limits(filled)
         return filled
+
+    def _refuse_redact(self, location: Location, filled: Mapping[str, Any]) -> None:
+        """An edge with a policy file has no redactor: a filter that could only ever fail is no filter."""
+        filters = filled.get("filters")
+        for index, one in enumerate(filters if isinstance(filters, list) else ()):
+            if isinstance(one, dict) and one.get("action") == "redact":
+                place = (*location, "filters", index, "action")
+                message = "redact needs a redactor, which an edge with a policy file does not have"
+                self._findings.error(place, f"{message}; retain, destroy and mask work here")
 
     def _resolve_secret(self, location: Location, filled: dict[str, Any]) -> None:
         body = filled.get(GUARDED)
@@ -194,12 +205,12 @@ def _only_client(document: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _with_rule_ids(rules: list[Any], kind: str, owner: object) -> list[Any]:
-    """Rules without an id get one from their owner and position, the same at every load."""
-    named = f"rule-{kind}-{owner}"
+def _with_ids(parts: list[Any], part: str, kind: str, owner: object) -> list[Any]:
+    """Rules and filters without an id get one from their owner and position, the same at every load."""
+    named = f"{part}-{kind}-{owner}"
     if not isinstance(owner, str) or not RESOURCE_ID.match(f"{named}-1000"):
-        named = f"rule-{kind}-" + hashlib.sha256(repr(owner).encode()).hexdigest()[:32]
+        named = f"{part}-{kind}-" + hashlib.sha256(repr(owner).encode()).hexdigest()[:32]
     return [
-        {"ruleId": f"{named}-{position}", **rule} if isinstance(rule, dict) else rule
-        for position, rule in enumerate(rules, start=1)
+        {f"{part}Id": f"{named}-{position}", **one} if isinstance(one, dict) else one
+        for position, one in enumerate(parts, start=1)
     ]

@@ -18,6 +18,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from models.record import Record, join, lines
+from proxy_edge.records.delivery import Delivery
 from proxy_edge.records.mark import MarkFile
 from proxy_edge.records.recovery import find_rings, remove_ring
 from proxy_edge.records.sink import NdjsonSink, RecordSink
@@ -69,7 +70,8 @@ class Keeper:
         self._now, self._pause, self._retry = now, pause, retry
         self._views: list[RingView] = []
         self._looked: float | None = None
-        self._asked = False
+        self.asked = asyncio.Event()
+        """Set once the sink was asked what a keeper before us delivered. Until then it must not let go of anything."""
         self._wake = asyncio.Event()
         self._stopping = False
         self._runner: asyncio.Task[None] | None = None
@@ -88,9 +90,9 @@ class Keeper:
         if self._looked is None or self._stopping or now - self._looked >= LOOK_SECONDS:
             self._views += find_rings(self._directory, {view.path for view in self._views})
             self._looked = now
-        if not self._asked:
+        if not self.asked.is_set():
             await self._ask_sink()
-            self._asked = True
+            self.asked.set()
         waiting: list[Entry] = []
         for view in self._views:
             waiting += _entries(view, SWEEP)
@@ -199,7 +201,7 @@ class Keeper:
 
 
 def records_file(home: Path) -> Path:
-    """Where the local sink writes request records, one JSON object a line."""
+    """Where the local sink, of an edge with a policy file, writes request records, one JSON object a line."""
     return home / "records" / "requests.ndjson"
 
 
@@ -211,7 +213,8 @@ def ring_directory(home: Path) -> Path:
 def run_keeper(settings: EdgeSettings, ready: Callable[[], None]) -> None:
     """Delivers the records of the edge in `settings.home` until SIGTERM, then what is left of them.
 
-    Raises ConfigurationError when the sink cannot be written, OSError when another keeper is there.
+    With a policy file they go to a local file, else through the spool to the region's recorder. Raises
+    ConfigurationError when there is nothing to write to, OSError when another keeper is there.
     """
     asyncio.run(_keep(settings, ready))
 
@@ -219,15 +222,20 @@ def run_keeper(settings: EdgeSettings, ready: Callable[[], None]) -> None:
 async def _keep(settings: EdgeSettings, ready: Callable[[], None]) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    sink = NdjsonSink(records_file(settings.home))
-    mark = MarkFile(settings.home / "run" / "keeper.mark")
+    mark = MarkFile(settings.home / "run" / "keeper.mark")  # first: it says that there is no other keeper
+    delivery = None if settings.policy is not None else Delivery(settings)
+    sink = NdjsonSink(records_file(settings.home)) if delivery is None else delivery.spool
     keeper = Keeper(ring_directory(settings.home), mark, sink)
     keeper.start()
+    if delivery is not None:
+        delivery.start(keeper.asked)
     gc.set_threshold(50_000, 50, 100)  # batches form no cycles: the collector has little to do
     gc.freeze()
     ready()
     await stopping.wait()
     await keeper.stop()
+    if delivery is not None:
+        await delivery.finish()
 
 
 def _entries(view: RingView, most: int) -> list[Entry]:

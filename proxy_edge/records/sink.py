@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from stat import S_ISREG
 from typing import Protocol
@@ -144,16 +144,9 @@ class NdjsonSink:
             if found is None:
                 return set()
             path = found
-        known: set[str] = set()
         with path.open("rb") as lines:
             lines.seek(start)
-            for text in lines:
-                if not text.startswith(_ID_PREFIX):
-                    continue
-                request_id = wanted.get(text[14 : text.find(b'"', 14)])
-                if request_id is not None and request_id not in known and _is_whole(text):
-                    known.add(request_id)
-        return known
+            return found_in(lines, wanted)
 
     def _file_of(self, device: int, inode: int) -> Path | None:
         for path in self.path.parent.iterdir():
@@ -164,6 +157,18 @@ class NdjsonSink:
                 if (status.st_dev, status.st_ino) == (device, inode):
                     return path
         return None
+
+
+def found_in(lines: Iterable[bytes], wanted: Mapping[bytes, str]) -> set[str]:
+    """Which of these requests have a whole line. wanted: from an id's bytes to the id."""
+    known: set[str] = set()
+    for text in lines:
+        if not text.startswith(_ID_PREFIX):
+            continue
+        request_id = wanted.get(text[14 : text.find(b'"', 14)])
+        if request_id is not None and request_id not in known and _is_whole(text):
+            known.add(request_id)
+    return known
 
 
 def _is_whole(text: bytes) -> bool:

@@ -60,7 +60,7 @@ def forwarded_fields(
                 continue
         if name in passing or forwarding.may_pass(name):
             lines.append(b"%b: %b\r\n" % (name, value))
-    if proxy.scrub == "full":
+    if proxy.scrub == "full" or proxy.filters is not None:
         lines.append(IDENTITY)
     lines += (injection.header_line, forwarding.via_line)
     return b"".join(lines)

@@ -60,11 +60,23 @@ def opening(x: Exchange) -> Opening:
 
 def closing(x: Exchange, status: int, code: str) -> Closing:
     """What the end adds. The last of `x.times` is the end itself."""
-    upstream = None
+    upstream, screen = None, x.screen
     if x.slot >= 0 or x.sent:
         answered = code in {GRANTED, CUT_OFF}
         upstream = (x.proxy.target.host, status if answered else None)
-    return Closing(status, code, tuple(x.times), upstream, x.bytes_in, x.bytes_out, x.masks)
+    if screen is None:
+        return Closing(status, code, tuple(x.times), upstream, x.bytes_in, x.bytes_out, x.masks)
+    return Closing(
+        status,
+        code,
+        tuple(x.times),
+        (x.proxy.target.host, screen.status),
+        x.bytes_in,
+        x.bytes_out,
+        x.masks,
+        screen.filters,
+        screen.redactions,
+    )
 
 
 def withheld(query: bytes, also: frozenset[bytes] = NO_NAMES) -> bytes:

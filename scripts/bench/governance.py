@@ -21,6 +21,8 @@ SEEN_PATH = "/v1/seen/one"
 """The upstream says which credentials it saw, without repeating them."""
 ECHO_PATH = "/v1/echo/one"
 """The upstream repeats the injected credential, in a header and in the body: shows the scrub."""
+PEOPLE_PATH = "/v1/people/one"
+"""The upstream tells of people: shows redaction."""
 UNMATCHED_PATH = "/v3/nothing/here"
 """No rule matches it, so the scopes' default decides: deny."""
 PER_MINUTE = 100_000_000

@@ -6,6 +6,7 @@ it did not start.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -32,6 +33,8 @@ class Started:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    patience: float = _STOP_SECONDS
+    """How long it may take to stop."""
 
     def last_words(self) -> str:
         """The last line of its log, cut to a readable length."""
@@ -53,7 +56,7 @@ class Processes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for child in reversed(self._started):
-            stop(child.process)
+            stop(child.process, child.patience)
 
     def start(
         self,
@@ -63,8 +66,9 @@ class Processes:
         cores: frozenset[int],
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        patience: float = _STOP_SECONDS,
     ) -> Started:
-        """Start `argv` on `cores` with a bare environment plus `env`.
+        """Start `argv` on `cores` with a bare environment plus `env`. patience: seconds that it may take to stop.
 
         Errors: PeerError when the program cannot be executed.
         """
@@ -82,7 +86,7 @@ class Processes:
                 )
             except OSError as error:
                 raise PeerError(f"failed: {error.strerror}") from error
-        child = Started(name, process, log)
+        child = Started(name, process, log, patience)
         self._started.append(child)
         return child
 
@@ -131,6 +135,19 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def free_ports(count: int) -> int:
+    """The first of so many neighbouring ports of loopback that were free a moment ago. Errors: PeerError."""
+    for first in range(7_800, 9_900, count):
+        with contextlib.ExitStack() as probes:
+            try:
+                for port in range(first, first + count):
+                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
+    raise PeerError("failed: no ports are free")
 
 
 def find_program(name: str) -> str | None:

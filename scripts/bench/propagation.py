@@ -13,7 +13,6 @@ import json
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,7 +31,7 @@ from proxy_edge.settings import environment
 from scripts.bench import machine, upstream
 from scripts.bench.errors import LoadError, PeerError
 from scripts.bench.governance import LOAD_PATH, new_keys
-from scripts.bench.processes import Processes
+from scripts.bench.processes import Processes, free_ports
 from scripts.up.environment import for_part
 from scripts.up.part import exeat
 from sdk import CallFailed, ExeatClient, Proxy
@@ -43,7 +42,7 @@ WARM_UP: Final = 5
 GIVEN_UP_SECONDS: Final = 10.0
 TARGET_SECONDS: Final = 1.0
 """What is aimed at, from the answer to a change on."""
-_UP_SECONDS, _DOWN_SECONDS = 60.0, 60.0
+_UP_SECONDS, _DOWN_SECONDS = 120.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +164,10 @@ async def _proxy(api: ExeatClient, target_url: str, region: str) -> tuple[Proxy,
 
 
 @contextlib.contextmanager
-def installation(root: Path, target_port: int) -> Iterator[tuple[str, str]]:
+def installation(root: Path, target_port: int, regions: Sequence[str] = REGIONS) -> Iterator[tuple[str, str]]:
     """URL and owner's token of an installation in `root`, stopped with the block. Errors: PeerError."""
-    base = free_ports(1 + len(REGIONS))
-    variables = for_part(environment(), egress_allow=f"127.0.0.1:{target_port}")
+    base = free_ports(1 + len(regions))
+    variables = for_part(environment(), egress_allow=f"127.0.0.1:{target_port}", demo=False)
 
     def run(*arguments: str, seconds: float) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -182,26 +181,13 @@ def installation(root: Path, target_port: int) -> Iterator[tuple[str, str]]:
         )
 
     try:
-        options = ("--port-base", str(base), "--regions", ",".join(REGIONS))
+        options = ("--port-base", str(base), "--regions", ",".join(regions))
         done = run("up", "--detach", *options, seconds=_UP_SECONDS)
         if done.returncode:
             raise PeerError(f"failed: exeat up: {done.stderr.strip()[-300:]}")
         yield f"http://127.0.0.1:{base}", Home(root).owner_token.read_text().strip()
     finally:
         run("down", seconds=_DOWN_SECONDS)
-
-
-def free_ports(count: int) -> int:
-    """The first of so many neighbouring ports of loopback that were free a moment ago. Errors: PeerError."""
-    for first in range(7_800, 9_900, count):
-        with contextlib.ExitStack() as probes:
-            try:
-                for port in range(first, first + count):
-                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return first
-    raise PeerError("failed: no ports are free")
 
 
 def execute(changes: int) -> list[Sample]:

@@ -16,7 +16,7 @@ import httptools
 import uvloop
 
 from scripts.bench.governance import KEY_HEADER
-from scripts.bench.upstream import answer_body
+from scripts.bench.upstream import answer_body, people_body
 
 
 def answer(path: bytes, authorization: bytes, has_key: bool, token: bytes) -> bytes:
@@ -24,6 +24,8 @@ def answer(path: bytes, authorization: bytes, has_key: bool, token: bytes) -> by
     extra = b""
     if path.startswith((b"/v1/items/", b"/v1/limited/")):
         body = answer_body()
+    elif path.startswith(b"/v1/people/"):
+        body = people_body()
     elif path.startswith(b"/v1/seen/"):
         seen = "injected" if authorization == b"Bearer " + token else "other" if authorization else "missing"
         document = {"authorization": seen, "apiKey": "present" if has_key else "absent"}

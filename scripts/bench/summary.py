@@ -14,7 +14,7 @@ from scripts.bench.load import Sample
 from scripts.bench.plan import Step
 
 TARGET_RATIO = 0.9
-"""What is aimed at with 32 connections, beside Envoy in the same run."""
+"""What is aimed at with 32 connections: of us beside Envoy, and through the planes beside a policy file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Row:
     """One line of the table. Figures are None where `note` says why there is none.
 
     rate, rate_low, rate_high: answers per second (median, least, most); p50_us, p99_us: microseconds;
-    vs_envoy, vs_direct: ratio of rates; added_p50_us: p50 minus the direct one; cpu_us: processor
+    vs_envoy, vs_direct, vs_exeat: ratio of rates; added_p50_us: p50 minus the direct one; cpu_us: processor
     microseconds of the proxy per answer.
     """
 
@@ -49,6 +49,7 @@ class Row:
     p99_us: float | None = None
     vs_envoy: float | None = None
     vs_direct: float | None = None
+    vs_exeat: float | None = None
     added_p50_us: float | None = None
     cpu_us: float | None = None
     note: str = ""
@@ -71,19 +72,22 @@ def rows(
 
 
 def acceptance(table: Sequence[Row]) -> list[str]:
-    """The two lines that the first version is judged by."""
+    """The lines that a version is judged by."""
     at = {(row.connections, row.peer): row for row in table}
-    ratio_row = at.get((32, "exeat"))
-    if ratio_row is None or ratio_row.vs_envoy is None:
-        ratio = f"not measured ({_why(at, 32)})"
-    else:
-        met = "met" if ratio_row.vs_envoy >= TARGET_RATIO else "not met"
-        ratio = f"{ratio_row.vs_envoy:.2f} (at least {TARGET_RATIO}: {met})"
+    ours, planes = at.get((32, "exeat")), at.get((32, "planes"))
     added = {peer: _added(at.get((1, peer))) for peer in ("exeat", "envoy")}
     return [
-        f"exeat/envoy at 32 connections: {ratio}",
+        f"exeat/envoy at 32 connections: {_verdict(ours.vs_envoy if ours else None, at, ('exeat', 'envoy'))}",
+        f"planes/exeat at 32 connections: {_verdict(planes.vs_exeat if planes else None, at, ('planes', 'exeat'))}",
         f"added p50 at 1 connection: exeat {added['exeat']}, envoy {added['envoy']}",
     ]
+
+
+def _verdict(ratio: float | None, at: Mapping[tuple[int, str], Row], peers: Sequence[str]) -> str:
+    if ratio is None:
+        return f"not measured ({_why(at, 32, peers)})"
+    met = "met" if ratio >= TARGET_RATIO else "not met"
+    return f"{ratio:.2f} (at least {TARGET_RATIO}: {met})"
 
 
 def _by_round(
@@ -119,6 +123,7 @@ def _row(measured: Mapping[str, Mapping[int, Measured]], connections: int, peer:
         p99_us=median(sample.p99_us for sample in samples),
         vs_envoy=_ratio(own, envoy),
         vs_direct=_ratio(own, direct),
+        vs_exeat=_ratio(own, measured.get("exeat", {})),
         added_p50_us=median(added) if added and peer != "direct" else None,
         cpu_us=median(spent) if spent else None,
     )
@@ -129,10 +134,10 @@ def _ratio(own: Mapping[int, Measured], other: Mapping[int, Measured]) -> float 
     return median(ratios) if ratios else None
 
 
-def _why(at: Mapping[tuple[int, str], Row], connections: int) -> str:
+def _why(at: Mapping[tuple[int, str], Row], connections: int, peers: Sequence[str]) -> str:
     missing = [
         f"{peer}: {row.note if row else 'not asked for'}"
-        for peer in ("exeat", "envoy")
+        for peer in peers
         if (row := at.get((connections, peer))) is None or row.rate is None
     ]
     return "; ".join(missing)

@@ -41,6 +41,24 @@ def answer_body() -> bytes:
     return json.dumps({**item, "note": "n" * missing}).encode()
 
 
+def people_body() -> bytes:
+    """2 kB of JSON with ten texts of about 90 characters, in each of which somebody is named, as a ticket system tells."""
+    names = ("Ada Young", "Grace Miller", "Linus Walker", "Mary Carter", "Alan Brooks")
+    tickets = [
+        {
+            "id": number,
+            "state": "open",
+            "priority": number % 4,
+            "amount": 12.5 * number,
+            "updated": f"2026-03-{number % 28 + 1:02d}T09:30:00.000Z",
+            "note": f"{name} asked about invoice {number}; write to {name.split()[0].lower()}@example.com"
+            f" or ring +1 617-253-{number:04d} today",
+        }
+        for number, name in enumerate(names * 2, 140)
+    ]
+    return json.dumps({"tickets": tickets}).encode()
+
+
 def start(processes: Processes, work: Path, keys: Keys, cores: frozenset[int]) -> Upstream:
     """Start the target and wait until it answers. Errors: PeerError."""
     port = free_port()
@@ -76,6 +94,7 @@ def nginx_http(port: int, keys: Keys) -> str:
         listen 127.0.0.1:{port} backlog=1024;
         location /v1/items/ {{ return 200 '{body}'; }}
         location /v1/limited/ {{ return 200 '{body}'; }}
+        location /v1/people/ {{ return 200 '{people_body().decode()}'; }}
         location /v1/seen/ {{ return 200 '{{"authorization":"$seen_authorization","apiKey":"$seen_key"}}'; }}
         location /v1/echo/ {{
             add_header X-Echo $http_authorization;

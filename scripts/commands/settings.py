@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 def programs() -> list[tuple[str, BaseSettings]]:
     """Every program and what it can be told, as the environment has it. Raises ConfigurationError."""
-    from actors.settings import ActorsSettings, LinkSettings
+    from actors.settings import ActorsSettings, LinkSettings, NerSettings
     from control_api.settings import ControlSettings
     from scripts.first_run.upstream import UpstreamSettings
     from scripts.settings import UpSettings
@@ -35,6 +35,7 @@ def programs() -> list[tuple[str, BaseSettings]]:
         ("exeat edge", EdgeSettings.load()),
         ("exeat actors", _regional(ActorsSettings)),
         ("the link of an edge, which the edge tells all of it", _regional(LinkSettings)),
+        ("exeat eval-pii", NerSettings.load()),
         ("exeat demo-upstream", UpstreamSettings()),
     ]
 

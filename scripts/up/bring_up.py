@@ -12,6 +12,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from actors.names import posts
 from control_api import files
 from models.errors import ConfigurationError
 from models.home import Home
@@ -58,14 +59,16 @@ def _locked(settings: UpSettings, home: Home, *, welcome: bool) -> int:
     regions = plan.choose_regions(settings.region_names, enrol.known_regions(home))
     where = plan.ports(settings.port_base, regions)
     leftovers.clear(home.root)
-    plan.check_ports(list(where.values()))
+    listened_on = [*where.values(), *([plan.demo_port(settings.port_base)] if settings.demo else [])]
+    plan.check_ports(listened_on)
     enrol.make_keys(home, regions)
     head = ray_head.Head(
         home=home.root,
         regions=regions,
-        port=ray_head.free_port(home.root, where.values()),
+        port=ray_head.free_port(home.root, listened_on),
         token=home.ray_token,
         object_store_bytes=settings.ray_store_megabytes << 20,
+        actors=len(posts(settings.limiter_shards, settings.redactors)),
     )
     parts = [Part(spec) for spec in plan.specs(settings, regions, head, environment())]
     shown = home.run / "token.shown"
@@ -105,6 +108,9 @@ def welcome_text(settings: UpSettings, regions: Sequence[str], *, first: bool) -
     home = Home(settings.home)
     where = plan.ports(settings.port_base, regions)
     edges = "\n".join(f"    edge {region:<18}{plan.url(where[region])}" for region in regions)
+    demo = (
+        f"\nThree governed calls and their records:\n\n    exeat demo --home {shlex.quote(str(home.root))}\n"
+    )
     token = f"\nThe owner's token, shown this once and kept in {home.owner_token}:\n\n    {_token(home)}\n"
     return f"""
 Exeat is ready.
@@ -115,7 +121,7 @@ Exeat is ready.
 Everything it keeps is in {home.root}. Try:
 
     curl -s -H "Authorization: $(cat {shlex.quote(str(home.owner_token))})" {plan.url(where[""])}/v1/endpoints
-"""
+{demo if settings.demo else ""}"""
 
 
 class _Report(Listener):

@@ -33,7 +33,8 @@ def make_keys(home: Home, regions: Sequence[str]) -> None:
     for path in (home.root, home.run, home.logs, home.control_store.parent):
         directory(path)
     control = load_signer(home.policy_key, home.policy_public).public
-    files.write_new(home.ray_token, secrets.token_hex(32).encode())
+    for path in (home.ray_token, home.demo_token):
+        files.write_new(path, secrets.token_hex(32).encode())
     for region in regions:
         _make_region(home.region(region), home.edge(region), control)
     known = known_regions(home)

@@ -21,7 +21,7 @@ _DECIDED = frozenset(
     f"{PREFIX}{name}"
     for name in (
         *("HOME", "POLICY", "REGION", "REGIONS", "HOST", "PORT", "PORT_BASE", "WORKERS", "LOG", "LOG_STDERR"),
-        *("RAY_ADDRESS", "RAY_TOKEN_FILE", "RAY_EPOCH_FILE", "CONTROL_URL"),
+        *("RAY_ADDRESS", "RAY_TOKEN_FILE", "RAY_EPOCH_FILE", "CONTROL_URL", "DEMO_TARGET_TOKEN"),
     )
 )
 """What bring-up decides for each part; an operator's own value of these does not reach one."""

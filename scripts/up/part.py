@@ -20,13 +20,18 @@ from proxy_edge import process
 from scripts.up import sessions
 from scripts.up.state import PartState
 
-RAY, CONTROL, ACTORS, EDGE = "ray", "control", "actors", "edge"
+RAY, CONTROL, ACTORS, EDGE, DEMO = "ray", "control", "actors", "edge", "demo"
+STEPS_BACK = 10
+"""Of niceness, for the control plane: calls are served first, their records are taken over when there is time."""
 _MEMBER = "actor"
-"""Begins the line, `actor ROLE PID`, with which a guardian says where an actor is."""
+"""Begins the line, `actor POST PID`, with which a guardian says where an actor is."""
 
 
 class Spec(NamedTuple):
-    """What is started. command: argv. log: where it logs and its stderr goes. says: begins its line when ready."""
+    """What is started. command: argv. log: where it logs and its stderr goes. says: begins its line when ready.
+
+    members: the actors that it looks after, as it names them.
+    """
 
     name: str
     region: str
@@ -34,6 +39,7 @@ class Spec(NamedTuple):
     variables: Mapping[str, str]
     log: Path
     says: str
+    members: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -58,8 +64,8 @@ class Part:
         self.ready = self.proven = False
         """Whether this process is ready; whether any was."""
         self.url = ""
-        self.actors: dict[str, int] = {}
-        """Process ids of the actors it looks after, by role."""
+        self.actors = dict.fromkeys(spec.members, 0)
+        """Process ids of the actors it looks after, as it names them; 0 while not known."""
         self._process: subprocess.Popen[bytes] | None = None
         self._start = 0
         self._said = b""
@@ -84,6 +90,8 @@ class Part:
         def tie() -> None:
             process.default_signals()
             process.die_with_parent(parent, signal.SIGTERM)
+            if self.spec.name == CONTROL:
+                process.stand_back(STEPS_BACK)
 
         self.due, self.began, self.ready, self._said = None, now, False, b""
         with _private(self.spec.log) as log:
@@ -132,7 +140,7 @@ class Part:
         if self._process.stdout is not None:
             self._process.stdout.close()
         session, start = self._process.pid, self._start
-        self._process, self.ready, self.actors = None, False, {}
+        self._process, self.ready, self.actors = None, False, dict.fromkeys(self.spec.members, 0)
         sessions.end(session, start)
         return status
 

@@ -1,6 +1,7 @@
 """What one installation consists of: its regions, its ports, the command and environment of every part.
 
-Pure but for `check_ports`, which binds and lets go. Port N is the control API's, N + 1 + i the i-th edge's.
+Pure but for `check_ports`, which binds and lets go. Port N is the control API's, N + 1 + i the i-th edge's, N + 17
+the demo upstream's.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from actors.names import posts
 from models.errors import ConfigurationError
 from models.home import Home
-from scripts.settings import DEFAULT_REGIONS, MOST_REGIONS, UpSettings
+from scripts.settings import DEFAULT_REGIONS, DEMO_OFFSET, MOST_REGIONS, UpSettings
 from scripts.up import environment, ray_guard
-from scripts.up.part import ACTORS, CONTROL, EDGE, RAY, Spec, exeat
+from scripts.up.part import ACTORS, CONTROL, DEMO, EDGE, RAY, Spec, exeat
 from scripts.up.ray_head import Head
 
 
@@ -35,6 +37,17 @@ def ports(port_base: int, regions: Sequence[str]) -> dict[str, int]:
     if last > 65_535:
         raise ConfigurationError(f"leaves no room for an edge on {last}", field="EXEAT_PORT_BASE")
     return {"": port_base, **{region: port_base + 1 + index for index, region in enumerate(regions)}}
+
+
+def demo_port(port_base: int) -> int:
+    """The demo upstream's port. Raises ConfigurationError."""
+    port = port_base + DEMO_OFFSET
+    if port > 65_535:
+        raise ConfigurationError(
+            f"leaves no room for the demo upstream on {port}; EXEAT_DEMO=false leaves it out",
+            field="EXEAT_PORT_BASE",
+        )
+    return port
 
 
 def check_ports(wanted: Sequence[int]) -> None:
@@ -84,16 +97,30 @@ def specs(settings: UpSettings, regions: Sequence[str], head: Head, whole: Mappi
         "ray_address": head.address,
         "ray_token_file": home.ray_token,
         "ray_epoch_file": ray_guard.epoch_file(home.root),
+        "limiter_shards": settings.limiter_shards,
+        "redactors": settings.redactors,
     }
+    members = tuple(str(post) for post in posts(settings.limiter_shards, settings.redactors))
     for region in regions:
         log = home.logs / f"actors-{region}.log"
         variables = environment.for_part(
             whole, **cluster, home=home.root, region=region, control_url=url(where[""]), log=log
         )
         command = exeat("actors", "--region", region)
-        found.append(Spec(ACTORS, region, command, variables, log, "actors ready:"))
-    told = environment.for_part(whole, **cluster)
+        found.append(Spec(ACTORS, region, command, variables, log, "actors ready:", members))
+    allowed = [whole.get("EXEAT_EGRESS_ALLOW", "")]
+    if settings.demo:
+        port = demo_port(settings.port_base)
+        found.append(_demo(home, port, whole))
+        allowed.append(f"127.0.0.1:{port}")
+    told = environment.for_part(whole, **cluster, egress_allow=",".join(filter(None, allowed)) or None)
     return [*found, *(_edge(settings, home, region, where[region], told) for region in regions)]
+
+
+def _demo(home: Home, port: int, whole: Mapping[str, str]) -> Spec:
+    variables = environment.for_part(whole, demo_target_token_file=home.demo_token)
+    command = exeat("demo-upstream", "--port", str(port))
+    return Spec(DEMO, "", command, variables, home.logs / "demo.log", "demo upstream")
 
 
 def _edge(settings: UpSettings, home: Home, region: str, port: int, told: Mapping[str, str]) -> Spec:

@@ -16,6 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
+from actors.names import posts
 from models.errors import ConfigurationError
 from models.home import short_directory
 from scripts.up import ray_hook
@@ -24,6 +25,9 @@ from scripts.up.environment import clean
 FIRST_PORT, PORTS = 20_000, 12_000
 """Where the head's port is looked for: outside 10002 to 19999, which Ray clusters take by default, and below
 the ports that systems give to outgoing connections, so that it is still free after a restart."""
+
+ACTOR_BYTES = 512 << 20
+"""More than any one actor declares to need (`actors.remote`)."""
 
 STARTED = b"Ray runtime started"
 """What `ray start` prints once GCS and raylet run."""
@@ -37,8 +41,8 @@ class Head(NamedTuple):
     port: int
     token: Path
     object_store_bytes: int = 100 << 20
-    memory_bytes: int = 4 << 30
-    """What actors may declare to need; nothing is allocated for it."""
+    actors: int = len(posts())
+    """That each region has."""
 
     @property
     def address(self) -> str:
@@ -51,9 +55,14 @@ class Head(NamedTuple):
         return self.home / "run" / "ray"
 
     @property
+    def memory_bytes(self) -> int:
+        """What actors may declare to need; nothing is allocated for it."""
+        return max(1, self.actors * len(self.regions)) * ACTOR_BYTES
+
+    @property
     def cpus(self) -> int:
         """Ray starts so many idle workers at once: one for each actor that is about to be placed."""
-        return max(1, 2 * len(self.regions))
+        return max(1, self.actors * len(self.regions))
 
 
 def command(head: Head, directory: Path) -> list[str]:
@@ -88,13 +97,18 @@ def variables(head: Head, whole: Mapping[str, str]) -> dict[str, str]:
 
     whole: the environment of whoever starts it.
     """
-    return clean(whole) | {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(head.token),
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else it listens on all interfaces
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_START_HOOK": ray_hook.NAME,
-    }
+    return (
+        clean(whole)
+        | {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(head.token),
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else it listens on all interfaces
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_START_HOOK": ray_hook.NAME,
+            "OMP_NUM_THREADS": "1",  # a redactor uses one core; several side by side must not fight for all of them
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+    )
 
 
 def short_path(head: Head) -> Path:

@@ -33,7 +33,7 @@ class PartState(msgspec.Struct, frozen=True, kw_only=True):
     log: str
     url: str = ""
     actors: dict[str, int] = {}
-    """Process ids by role, of the part that looks after actors."""
+    """Process ids by post (`actors.names.Post`), of the part that looks after actors; 0 for one not known."""
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

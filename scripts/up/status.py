@@ -6,11 +6,12 @@ Reads only; it asks no part anything, so it answers whatever state they are in.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from actors.names import ROLES
+from actors.names import LIMITER, RECORDER, REDACTOR, REGISTRY, VAULT
 from scripts.up import sessions, state
 from scripts.up.part import ACTORS, EDGE, RAY
 
@@ -22,7 +23,14 @@ PARTS = {
     "raylet": "raylet",
 }
 """What members of a part's session are called here, by their names in /proc."""
-ROLE_PARTS = dict(zip(ROLES, ("vault", "registry"), strict=True))
+ROLE_PARTS = {
+    VAULT: "vault",
+    REGISTRY: "registry",
+    LIMITER: "limiter",
+    RECORDER: "recorder",
+    REDACTOR: "redactor",
+}
+"""What actors are called here, by role."""
 
 
 class Row(NamedTuple):
@@ -92,8 +100,17 @@ def _ray_session(home: Path) -> int:
 
 def _actors(home: Path, part: state.PartState) -> Iterator[Row]:
     """As the guardian of the region last heard of them."""
-    for role, name in ROLE_PARTS.items():
-        process = sessions.look(part.actors.get(role, 0))
-        mine = process is not None and process.session == _ray_session(home)
-        pid = process.pid if process is not None and mine else None
-        yield Row(name, part.region, pid, "running" if mine else "down", part.log)
+    session = _ray_session(home)
+    for name, pid in _named(part.actors):
+        process = sessions.look(pid)
+        mine = process is not None and process.session == session
+        yield Row(name, part.region, pid if mine else None, "running" if mine else "down", part.log)
+
+
+def _named(actors: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """Process ids by the names of their rows: with a number, such as `limiter/1`, where a role has several."""
+    roles = Counter(post.partition("/")[0] for post in actors)
+    for post, pid in actors.items():
+        role, _, number = post.partition("/")
+        name = ROLE_PARTS.get(role, role)
+        yield f"{name}/{number}" if roles[role] > 1 else name, pid

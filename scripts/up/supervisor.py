@@ -18,15 +18,15 @@ from typing import NamedTuple
 
 from proxy_edge.fork import EXIT_CONFIGURATION
 from proxy_edge.supervisor import pause_before_restart
-from scripts.up.part import ACTORS, CONTROL, EDGE, RAY, Part
+from scripts.up.part import ACTORS, CONTROL, DEMO, EDGE, RAY, Part
 from scripts.up.state import Phase
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_ATTEMPTS = 5
 REMIND_SECONDS = 10.0
-STOP_SECONDS = {EDGE: 4.0, ACTORS: 4.0, CONTROL: 6.0, RAY: 4.0}
+STOP_SECONDS = {EDGE: 4.0, ACTORS: 4.0, CONTROL: 6.0, RAY: 4.0, DEMO: 2.0}
 """How long each part may take to stop; servers besides as long as they may drain."""
-_ORDER = ((EDGE,), (ACTORS,), (RAY, CONTROL))
+_ORDER = ((EDGE,), (ACTORS,), (RAY, CONTROL, DEMO))
 
 
 class Failure(NamedTuple):
@@ -55,7 +55,7 @@ class Supervisor:
         parts: Sequence[Part],
         listener: Listener,
         *,
-        start_seconds: float = 45.0,
+        start_seconds: float = 90.0,
         drain_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -85,7 +85,7 @@ class Supervisor:
                     self._plan(RAY)
                     self._launch_due()
                     prepare()
-                    self._plan(CONTROL, EDGE, *(() if self._has(RAY) else (ACTORS,)))
+                    self._plan(CONTROL, EDGE, DEMO, *(() if self._has(RAY) else (ACTORS,)))
                     failure = self._supervise(celebrate)
                     if failure is not None:
                         self._listener.changed("failed", failure)

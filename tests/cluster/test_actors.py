@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.names import NAMESPACE, REGISTRY, ROLES, VAULT, actor_name, region_resource
+from actors.names import NAMESPACE, REGISTRY, VAULT, Post, actor_name, posts, region_resource
 from models.custody.orders import Revoke
 from models.custody.signing import Signed
 from models.errors import PeerUnavailable, SignatureRefused
@@ -22,14 +22,16 @@ from tests.kit.feed import REGION, document
 
 pytestmark = [pytest.mark.usefixtures("driver"), pytest.mark.timeout(180)]
 
+LATER = [post for post in posts() if post.role not in {VAULT, REGISTRY}]
+"""The actors without a test of their own here."""
 QUESTION = ListenRequest(link="l", edge="e", revision=-1, sheet=-1, issued_ms=0, workers=((0, -1),))
 
 
-def caller(role: str, region: str = REGION) -> Any:
+def caller(role: str, shard: int = 0, region: str = REGION) -> Any:
     """The way to an actor."""
     from actors.calling import ActorCaller
 
-    return ActorCaller(region, role)
+    return ActorCaller(region, role, shard)
 
 
 async def ready(one: Any) -> Ready:
@@ -42,11 +44,11 @@ async def status(one: Any) -> Any:
     return msgspec.msgpack.decode(await one.call("status"))
 
 
-@pytest.mark.parametrize("role", ROLES)
-async def test_actors_answer_with_their_protocol(guardian, role) -> None:
+@pytest.mark.parametrize("post", posts(), ids=str)
+async def test_actors_answer_with_their_protocol(guardian, post) -> None:
     """Under their names, in the namespace, in processes of their own."""
-    found = await ready(caller(role))
-    assert (found.role, found.region, found.protocol) == (role, REGION, PROTOCOL)
+    found = await ready(caller(*post))
+    assert (found.role, found.region, found.protocol) == (post.role, REGION, PROTOCOL)
     assert found.pid not in {os.getpid(), guardian.process.pid}
 
 
@@ -125,18 +127,32 @@ async def test_orders_reach_a_vault_that_was_killed(guardian, control, until) ->
     assert set(msgspec.msgpack.decode(obeyed.sheet.statement)["revoked"]) >= {"cred_1", "cred_2"}
 
 
-async def test_the_guardian_brings_back_what_was_ended_for_good(guardian, until) -> None:
+async def test_killed_limiters_recorders_and_redactors_come_back(guardian, until) -> None:
+    """All of them at once, each by itself and within the time that a part may be away."""
+    callers = [caller(*post) for post in LATER]
+    before = [(await ready(one)).pid for one in callers]
+    began = time.monotonic()
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    for one, pid in zip(callers, before, strict=True):
+        await until(lambda one=one, pid=pid: another(one, pid))
+    print(f"all back after {time.monotonic() - began:.2f} s")  # noqa: T201 - a measurement
+
+
+@pytest.mark.parametrize("post", [Post(REGISTRY), *LATER], ids=str)
+async def test_the_guardian_brings_back_what_was_ended_for_good(guardian, until, post) -> None:
     """An actor without restarts left, as after a new head, is made anew."""
     import ray
 
-    registry = caller(REGISTRY)
-    before = await ready(registry)
-    ray.kill(ray.get_actor(actor_name(REGION, REGISTRY), NAMESPACE), no_restart=True)
+    one = caller(*post)
+    before = await ready(one)
+    ray.kill(ray.get_actor(actor_name(REGION, *post), NAMESPACE), no_restart=True)
+    await until(lambda: another(one, before.pid))
 
-    async def another() -> bool:
-        return (await ready(registry)).pid != before.pid  # the old one may answer once more
 
-    await until(another)
+async def another(one: Any, pid: int) -> bool:
+    """Whether an actor answers from another process; the old one may answer once more."""
+    return (await ready(one)).pid != pid
 
 
 class _Old:
@@ -177,11 +193,11 @@ async def test_an_actor_of_another_protocol_is_replaced(other_settings, home, ol
         resources={region_resource(OTHER): 0.001},
     ).remote(*arguments)
     region = factory.Region(OTHER, Home(home).region(OTHER), other_settings.control_url, home / "logs")
-    found = await factory.ensure(region, REGISTRY)
+    found = await factory.ensure(region, Post(REGISTRY))
     assert found.protocol == PROTOCOL
-    again = await factory.ensure(region, REGISTRY)
+    again = await factory.ensure(region, Post(REGISTRY))
     assert again.pid == found.pid
-    factory.remove(OTHER, REGISTRY)
+    factory.remove(OTHER, Post(REGISTRY))
 
 
 async def test_a_constructor_that_fails_says_why(other_settings, home, tmp_path) -> None:
@@ -193,6 +209,6 @@ async def test_a_constructor_that_fails_says_why(other_settings, home, tmp_path)
     empty.control_public.write_text("canary-not-a-key")
     region = factory.Region(OTHER, empty, other_settings.control_url)
     with pytest.raises(PeerUnavailable) as caught:
-        await factory.ensure(region, REGISTRY)
+        await factory.ensure(region, Post(REGISTRY))
     assert "control.pub" in caught.value.detail
     assert "canary" not in caught.value.detail

@@ -339,6 +339,12 @@ NAMES = sorted(
         "notes",
         "priority",
         "queryChecks",
+        "action",
+        "paths",
+        "statuses",
+        "mask",
+        "redact",
+        "path",
     }
 )
 BODIES = st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=8), JSON, max_size=6)
@@ -349,11 +355,14 @@ async def test_no_body_whatever_is_a_500(tmp_path: Path) -> None:
     async with api(tmp_path) as core:
         ids = await core.stack()
         rule = await core.make(f"{{c}}/proxies/{ids['proxy']}/rules", {"effect": "deny"})
+        one = await core.make(f"{{c}}/proxies/{ids['proxy']}/filters", {"action": "mask", "paths": ["$.a"]})
         values = {
             "clientId": core.client, "userId": core.user, "credentialId": ids["caller"], "targetId": ids["target"],
-            "proxyId": ids["proxy"], "ruleId": rule["ruleId"], "region": US,
+            "proxyId": ids["proxy"], "ruleId": rule["ruleId"], "filterId": one["filterId"],
+            "region": US,
         }  # fmt: skip
-        wholes = [target_body(), caller_body(), sender_body(), proxy_body(ids), {"effect": "allow"}]
+        wholes = [target_body(), caller_body(), sender_body(), proxy_body(ids), {"effect": "allow"},
+                  {"action": "mask", "paths": ["$..a"]}]  # fmt: skip
         routes = [route for route in ROUTES if route.takes not in {None, "test", "nothing"}]
         loop = asyncio.get_running_loop()
 

@@ -11,6 +11,7 @@ import pytest
 from control_api import docs, openapi, schemas
 from control_api.routes.table import ROUTES
 from tests.kit.api import Api, caller_body, proxy_body, sender_body, target_body
+from tests.kit.recorded import batch, now_ms, record, send
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_it_names_no_secret_and_no_id_to_send(document: dict[str, Any]) -> None:
     """Request bodies have neither ids nor read-only fields; answers have both."""
     components = document["components"]["schemas"]
     sent = components["CredentialRequest"]["properties"]
-    assert not {"credentialId", "clientId", "rules", "credentialStatus"} & set(sent)
+    assert not {"credentialId", "clientId", "rules", "filters", "credentialStatus"} & set(sent)
     assert {"credentialId", "credentialStatus", "revision"} <= set(components["Credential"]["properties"])
     assert "required" not in components["CredentialPatch"]
 
@@ -91,6 +92,11 @@ async def test_real_bodies_and_answers_fit_it(core: Api, document: dict[str, Any
     ids = await core.stack()
     rule = {"effect": "deny", "path": {"pattern": "^/a"}, "headerChecks": [{"name": "a"}]}
     await core.post(f"{{c}}/proxies/{ids['proxy']}/rules", rule)
+    one = {"action": "redact", "paths": ["$..note"], "redact": {"entities": ["PERSON"], "minScore": 1}}
+    await core.make(f"{{c}}/proxies/{ids['proxy']}/filters", one)
+    made = record("req_1", now_ms(), client_id=core.client, proxy_id=ids["proxy"])
+    await send(core, batch(1, [made]))
+    check("FilterRequest", one)
     check("CredentialRequest", caller_body())
     check("CredentialRequest", sender_body())
     check("TargetRequest", target_body())
@@ -105,7 +111,8 @@ async def test_real_bodies_and_answers_fit_it(core: Api, document: dict[str, Any
             "revision": str(core.head),
             "credentialId": ids["caller"],
         }
-        values |= {"targetId": ids["target"], "proxyId": ids["proxy"], "ruleId": "none"}
+        values |= {"targetId": ids["target"], "proxyId": ids["proxy"], "ruleId": "none", "filterId": "none"}
+        values["requestId"] = made.request_id
         path = route.path.removeprefix("/v1").format_map(values)
         if path.endswith("/none"):
             continue

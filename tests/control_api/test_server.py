@@ -120,6 +120,6 @@ async def test_services_are_opened_and_closed_in_order(tmp_path: Path) -> None:
     """Everything works inside, and a second opening finds the first one's owner."""
     home = Home(tmp_path)
     for _ in range(2):
-        async with services(home, SIGNER, Crash()) as opened:
+        async with services(home, SIGNER, Crash(), record_days=30) as opened:
             assert len(opened.ledger.projection.list("user")) == 1
             assert await opened.readiness.writes_work()

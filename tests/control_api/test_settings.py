@@ -28,6 +28,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert settings.home == Path(".exeat")
     assert ControlSettings.load(port_base="9000").listen_port == 9000
     assert ControlSettings.load(port_base="9000", port="0").listen_port == 0
+    assert settings.record_days == 30
 
 
 def test_the_environment_is_read_and_options_are_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,6 +52,9 @@ def test_the_environment_is_read_and_options_are_above_it(monkeypatch: pytest.Mo
         ({"tls_certificate": "x"}, "EXEAT_TLS_KEY"),
         ({"crash_point": "somewhere"}, "EXEAT_CRASH_POINT"),
         ({"drain_seconds": "inf"}, "EXEAT_DRAIN_SECONDS"),
+        ({"record_days": "0"}, "EXEAT_RECORD_DAYS"),
+        ({"record_days": "3651"}, "EXEAT_RECORD_DAYS"),
+        ({"record_days": "1.5"}, "EXEAT_RECORD_DAYS"),
         ({"log_level": "loud"}, "EXEAT_LOG_LEVEL"),
     ],
 )

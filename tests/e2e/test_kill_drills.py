@@ -1,8 +1,9 @@
 """kill -9 of one part after another, under load: who holds a lease never notices, and the part is back by itself.
 
 A part is back when there is another process of it, a change made through the API since is in force at every worker of
-the edge, and a tenant made after that can be called, which takes registry, vault and link. It is correct when what was
-decided before still holds: what was allowed, what a rule denies, what was revoked.
+the edge, and a tenant made after that can be called and its record be read, which takes registry, vault, limiter,
+redactor, recorder and link. It is correct when what was decided before still holds: what was allowed, what a rule
+denies, what was revoked. Calls under a limit may wait, and not fail; calls that are redacted may fail, and not leak.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pytest
 from models.custody.capability import LONGEST_MS
 from scripts.up import ray_guard, sessions
 from sdk import ExeatClient
-from tests.kit.drills import Drill, Killed, Tenants, Vouching, look
+from tests.kit.drills import CANARY, REDACTS, Drill, Killed, Tenants, Vouching, look
 from tests.kit.governed import Governed
 from tests.kit.load import Call, Load
 from tests.kit.planes import RunningHome, running_home
@@ -27,37 +28,53 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(300)]
 
 HERE, THERE = "us-east-1", "eu-west-1"
 BOUND, HEAD_BOUND = 30.0, 60.0
-"""Seconds in which a part, and the Ray head, must be back."""
+"""Seconds in which a part must be back, and the Ray head with all that runs in its cluster."""
 LEASE = LONGEST_MS / 1000
 """How long a lease may be used at most."""
 MARGIN = 2.0
 """Seconds: leases are looked after once a second."""
 CONNECTIONS, PACE = 4, 0.04
 """The load: about 100 calls a second."""
+LIMITED = {"max_requests_per_minute": 100_000}
+"""Never reached; permits for it must be had all the same."""
+WAIT = 10.0
+"""Seconds that a call may wait for a permit."""
 DRILLS = {
     "worker": (HERE, BOUND),
     "link": (HERE, BOUND),
     "registry": (HERE, BOUND),
     "vault": (HERE, BOUND),
+    "limiter": (HERE, BOUND),
+    "recorder": (HERE, BOUND),
+    "redactor": (HERE, BOUND),
     "control": (None, BOUND),
-    "raylet": (None, BOUND),
+    "raylet": (None, HEAD_BOUND),
     "gcs": (None, HEAD_BOUND),
 }
 """What is killed: its region, and in how many seconds it must be back."""
 OF_RAY = {"raylet", "gcs"}
+ON_THE_WAY = {"worker", "link", "redactor", *OF_RAY}
+"""Without which nothing is redacted."""
 
 GRANTED, DENIED = (200, "proxy-access-granted"), (403, "rule-denied")
 REVOKED, INACTIVE = (503, "credential-unavailable"), (403, "proxy-inactive")
+NO_PERMIT, NOT_REDACTED = (503, "limiter-unavailable"), (502, "redaction-failed")
 
 
 class Scene(NamedTuple):
-    """What the drills share. steady: the load's tenant. witness: one that changes. revoked: its sender is."""
+    """What the drills share.
+
+    steady: the load's tenant. witness: one that changes. revoked: its sender is. limited, redacted: lesser loads, of a
+    tenant with a limit and of one with a filter.
+    """
 
     drill: Drill
     tenants: Tenants
     steady: Governed
     witness: Governed
     revoked: Governed
+    limited: Load
+    redacted: Load
     noted: dict[str, dict[str, float]]
     """Of each part, after how many seconds what was so, and how many calls there were."""
 
@@ -83,10 +100,21 @@ def scene(home: RunningHome, target: Vouching) -> Iterator[Scene]:
     last = home.do(lambda api: api.credentials.revoke(revoked.client_id, revoked.sender_id))
     home.in_force(last.change)
     noted: dict[str, dict[str, float]] = {}
-    with Load(steady.port, steady.path, keepalive=CONNECTIONS, key=steady.key, pace=PACE) as load:
+    limited = tenants.make("limited", HERE, proxy=LIMITED)
+    redacted = tenants.make("redacted", HERE, filters=[REDACTS])
+    home.in_force(redacted.change)
+    with (
+        Load(steady.port, steady.path, keepalive=CONNECTIONS, key=steady.key, pace=PACE) as load,
+        Load(limited.port, limited.path, keepalive=2, key=limited.key, pace=2 * PACE) as slower,
+        Load(
+            redacted.port, redacted.path, keepalive=1, key=redacted.key, pace=4 * PACE, canary=CANARY
+        ) as slowest,
+    ):
         load.wait(100)
-        yield Scene(Drill(home, load), tenants, steady, witness, revoked, noted)
-    print("\npart      " + "".join(f"{name:>12}" for name in ("process", "in force", "new tenant", "calls")))  # noqa: T201 - a measurement
+        slowest.wait(5)
+        yield Scene(Drill(home, load), tenants, steady, witness, revoked, slower, slowest, noted)
+    columns = ("process", "in force", "new tenant", "recorded", "calls")
+    print("\npart      " + "".join(f"{name:>12}" for name in columns))  # noqa: T201 - a measurement
     for part, took in noted.items():
         print(f"{part:<10}" + "".join(f"{value:>12}" for value in took.values()))  # noqa: T201 - as above
 
@@ -106,10 +134,12 @@ def recover(scene: Scene, killed: Killed) -> float:
     assert drill.ask(witness) == {INACTIVE}
     note("in force")
     for region in drill.home.regions if killed.part in OF_RAY else (HERE,):
-        fresh = scene.tenants.make(f"after-{killed.part}-{region}", region)
+        fresh = scene.tenants.make(f"after-{killed.part}-{region}", region, proxy=LIMITED, filters=[REDACTS])
         drill.shown(killed, fresh, GRANTED)
     note("new tenant")
     back = time.monotonic()
+    drill.recorded(killed, fresh)
+    note("recorded")
     assert drill.ask(steady) == {GRANTED}
     assert drill.ask(steady, "/private/x") == {DENIED}
     assert drill.ask(scene.revoked) == {REVOKED}
@@ -139,6 +169,29 @@ def nobody_noticed(scene: Scene, killed: Killed, back: float) -> None:
         assert unanswered == []
     assert drill.load.refused == 0
     assert max(call.ended - call.sent for call in calls) < 5.0  # none had to wait for anything to come back
+    limits_held(scene, killed, back)
+    nothing_leaked(scene, killed, back)
+
+
+def limits_held(scene: Scene, killed: Killed, back: float) -> None:
+    """Calls under a limit were granted, if need be after a wait; but without any limiter for longer than that they fail."""
+    since = [call for call in scene.limited.calls if call.ended > killed.at]
+    calls = leased(since, killed.at + LEASE / 2 - MARGIN, back)
+    expected = {GRANTED, NO_PERMIT} if killed.part in OF_RAY else {GRANTED}
+    assert {(call.status, call.code) for call in calls if call.status} <= expected
+    assert killed.part == "worker" or all(call.status for call in calls)
+    assert max(call.ended - call.sent for call in calls) < WAIT + MARGIN
+    assert scene.limited.calls[-1].status == 200
+
+
+def nothing_leaked(scene: Scene, killed: Killed, back: float) -> None:
+    """No call of the redacted tenant ever had anything in clear; where a part on its way was missing it failed."""
+    assert not any(call.leaked for call in scene.redacted.calls)
+    since = [call for call in scene.redacted.calls if call.ended > killed.at]
+    calls = leased(since, killed.at + LEASE / 2 - MARGIN, back)
+    expected = {GRANTED, NOT_REDACTED} if killed.part in ON_THE_WAY else {GRANTED}
+    assert {(call.status, call.code) for call in calls if call.status} <= expected
+    assert killed.part == "worker" or all(call.status for call in calls)
 
 
 def leased(calls: list[Call], end: float, back: float) -> list[Call]:

@@ -187,7 +187,7 @@ def test_no_plaintext_in_any_file_of_the_edge(tmp_path: Path) -> None:
         plane.do(plane.region.sample(upstream.url))
         edge.wait_ready()
         assert code(edge, "/api/api/x?a=b") == (200, "proxy-access-granted")
-        until((edge.home / "records" / "requests.ndjson").exists, 5)
+        until(lambda: list((edge.home / "spool").glob("*.ndjson")), 5, "records in the spool")
         pepper = plane.region.core._lessor._pepper.reveal()
         secrets = [TARGET_TOKEN.encode(), CALLER_KEY.encode(), pepper]
         forms = [form for one in secrets for form in (one, base64.b64encode(one), one.hex().encode())]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scripts.up.status import ROLE_PARTS
 from tests.kit.edge import until
 from tests.kit.planes import RunningHome
 
 REGION = "us-east-1"
-BESIDE = {"ray", "gcs", "raylet", "actors", "vault", "registry", "link"}
+BESIDE = {"ray", "gcs", "raylet", "actors", *ROLE_PARTS.values(), "link"}
 WITHOUT = {"up", "control", "edge", "worker", "keeper"}
 
 
@@ -27,5 +28,5 @@ def test_servers_have_no_ray_in_them(custody_home: RunningHome) -> None:
         assert row.pid is not None
         found.setdefault(row.part, set()).add(has_ray(row.pid))
     assert {part for part in WITHOUT if True in found[part]} == set()
-    for part in ("raylet", "gcs", "actors", "vault", "registry", "link"):
+    for part in BESIDE - {"ray"}:
         assert found[part] == {True}, part

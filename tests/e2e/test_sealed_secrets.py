@@ -496,8 +496,8 @@ def test_search_finds_what_it_looks_for(story: Story, tmp_path: Path) -> None:
 def test_no_file_holds_a_secret(story: Story) -> None:
     """Stores with their logs, rings, snapshots, records, logs of all parts, Ray's session: not in any form."""
     names = {path.name for path in story.home.files()}
-    assert {"control.db", "control.db-wal", "vault.db", "registry.db", "state", "requests.ndjson"} <= names
-    assert {"edge.log", "link.log", "control.log", "raylet.out", "gcs_server.out", "limits.mmap"} <= names
+    assert {"control.db", "control.db-wal", "vault.db", "registry.db", "state", "numbering"} <= names
+    assert {"edge.log", "link.log", "control.log", "raylet.out", "gcs_server.out", "limiter.db"} <= names
     short = short_directory(story.home.root, os.getuid())
     files = {*story.home.files(), *(path for path in short.rglob("*") if path.is_file())}
     assert _found(story.search, files) == {}

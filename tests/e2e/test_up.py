@@ -18,12 +18,13 @@ import httpx
 import pytest
 
 from models.home import Home
+from scripts.settings import DEMO_OFFSET
 from scripts.up import sessions, state
 from scripts.up.environment import clean
+from scripts.up.status import ROLE_PARTS
 from tests.kit.processes import is_loopback, listeners, wait_until
 
 pytestmark = pytest.mark.timeout(300)
-START_SECONDS = 45.0
 
 
 class Installation:
@@ -106,8 +107,8 @@ class Installation:
 def free_port_base() -> int:
     """A port base that finds its first ports free."""
     while True:
-        base = random.randrange(32_100, 32_700, 10)
-        for port in range(base, base + 5):
+        base = random.randrange(32_100, 32_700, 20)
+        for port in (*range(base, base + 5), base + DEMO_OFFSET):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
@@ -135,12 +136,12 @@ def test_every_part_is_listed_and_ready(running: Installation) -> None:
     wait_until(lambda: all(row["pid"] for row in running.rows()))
     found = states(running.rows())
     regions = ("us-east-1", "eu-west-1")
-    for part in ("up", "ray", "control"):
+    for part in ("up", "ray", "control", "demo"):
         assert found[part, ""] == "ready"
     assert {found["raylet", ""], found["gcs", ""]} == {"running"}
     for region in regions:
         assert (found["actors", region], found["edge", region]) == ("ready", "ready")
-        for part in ("vault", "registry", "worker", "keeper", "link"):
+        for part in (*ROLE_PARTS.values(), "worker", "keeper", "link"):
             assert found[part, region] == "running"
     for row in running.rows():
         assert Path(row["log"]).exists(), row
@@ -153,7 +154,7 @@ def test_every_part_is_listed_and_ready(running: Installation) -> None:
 
 def test_nothing_listens_beyond_loopback(running: Installation) -> None:
     """Of all its processes; and none takes a port of the range that Ray clusters use by default."""
-    known = {running.base, running.base + 1, running.base + 2}
+    known = {running.base, running.base + 1, running.base + 2, running.base + DEMO_OFFSET}
     open_at = listeners((process.pid for process in running.processes()), known)
     ports = {port for _, port in open_at}
     assert known < ports
@@ -171,6 +172,48 @@ def test_the_token_is_shown_once_and_stands_in_no_log(running: Installation) -> 
         if path.is_file() and token.encode() in path.read_bytes()
     ]
     assert holders == [running.home.owner_token]
+
+
+def test_the_demo_and_what_it_prints_behave_as_printed(running: Installation) -> None:
+    """Redacted, denied, limited, with a record of each call; the same when it is run again, and when it is pasted."""
+    first = demo(running)
+    assert demo(running) == first
+    works, denied, looped, records = first
+    told = paste(works)
+    assert told.startswith("HTTP/1.1 200 ")
+    assert "exeat-proxy-code: proxy-access-granted" in told
+    body = json.loads(told.rpartition("\n")[2])
+    assert body["customer"]["name"] == "<PERSON>"
+    assert [one["value"] for one in body["customer"]["contact"]] == ["<EMAIL_ADDRESS>", "<PHONE_NUMBER>"]
+    assert body["customer"]["billing"] == {"card": "<CREDIT_CARD>", "currency": "USD"}
+    for clear in ("Hamilton", "example.com", "617", "4111"):
+        assert clear not in told
+    assert "exeat-proxy-code: rule-denied" in paste(denied)
+    statuses = paste(looped).split()
+    assert len(statuses) == 12
+    assert set(statuses) <= {"200", "429"}
+    assert "429" in statuses
+    assert len(json.loads(paste(records))["requests"]) == 3
+
+
+def demo(running: Installation) -> list[str]:
+    """Runs the demo, whose records tell what it did; the commands that it printed."""
+    done = running.run("demo")
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}{running.logs()}"
+    _, _, records = done.stdout.partition("Their records:")
+    assert "redacted CREDIT_CARD 1, EMAIL_ADDRESS 2, PERSON 2, PHONE_NUMBER 1" in records
+    assert " of the proxy" in records
+    assert "429  limit-exceeded" in records
+    for secret in (running.home.demo_key, running.home.demo_token, running.home.owner_token):
+        assert secret.read_text().strip() not in done.stdout
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    return [line for line in lines if line.startswith(("curl ", "for "))]
+
+
+def paste(command: str) -> str:
+    """What a shell prints for it."""
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)  # noqa: S607 - as a reader would
+    return done.stdout
 
 
 def test_up_on_a_running_home_says_so(running: Installation) -> None:
@@ -223,7 +266,7 @@ def test_what_was_written_is_there_after_down_and_up(running: Installation) -> N
     said = running.up("--regions", "ap-south-1")
     assert running.home.owner_token.read_text() == token
     assert token.strip() not in said
-    assert [one["clientName"] for one in running.get("/clients").json()["clients"]] == ["kept"]
+    assert "kept" in [one["clientName"] for one in running.get("/clients").json()["clients"]]
     regions = [one["endpointRegion"] for one in running.get("/endpoints").json()["endpoints"]]
     assert regions == ["us-east-1", "eu-west-1", "ap-south-1"]
 

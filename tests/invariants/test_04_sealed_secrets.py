@@ -650,12 +650,12 @@ def test_region_keeps_and_carries_it_sealed(tmp_path: Path, caplog: pytest.LogCa
 
             until(is_sent, 10, "a lease of the new version")
             assert edge.get("/api/api/x", key=canaries.odd()).status == 401
-        until((edge.home / "records" / "requests.ndjson").exists, 5)
+        (spooled, *_) = until(lambda: list((edge.home / "spool").glob("*.ndjson")), 5, "records in the spool")
         pepper = region.core._lessor._pepper.reveal()
         fed = [repr(answer).encode() for answer in region.feed.told]
     search = canaries.search(pepper)
     assert [search.first(one) for one in (*fed, caplog.text.encode())] == [None] * (len(fed) + 1)
-    assert_nothing_in(tmp_path, search, {"vault.db", "registry.db", "state", "requests.ndjson", "edge.log"})
+    assert_nothing_in(tmp_path, search, {"vault.db", "registry.db", "state", spooled.name, "edge.log"})
 
 
 def assert_nothing_in(folder: Path, search: Any, expected: set[str]) -> None:

@@ -1,21 +1,28 @@
 """Invariant 9: no record is lost.
 
 Whatever reached a target has one record in the end: through a sink that takes nothing for a while, a full
-ring, and the death of worker, keeper or the whole edge. What could not be recorded was refused or counted.
+ring or spool, a recorder that is away or forgets to answer, and the death of worker, keeper or the whole edge. What
+could not be recorded was refused or counted.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
+from models.errors import PeerUnavailable
+from models.planes.records import Batch, Taken
 from tests.kit.edge import EdgeProcess, policy, running_edge, until
+from tests.kit.linked import LinkedEdge, RegionThread, linked
 from tests.kit.load import Load
 from tests.kit.raw import RawAnswer, RawClient, get
 from tests.kit.upstream import Answer, Upstream
@@ -170,3 +177,100 @@ def test_every_death_under_load_leaves_one_record_each(tmp_path: Path, upstream:
             len(answered - known) <= 4
         )  # answered, and killed before the record could say so: once per kill at most
         assert lost(edge) == 0
+
+
+class ForgetfulRecorder:
+    """A region's recorder that is `away` when told so, and otherwise forgets every third time to say what it took."""
+
+    def __init__(self, plane: RegionThread) -> None:
+        self.away, self._asked = False, 0
+        self._batches: dict[tuple[str, int], bytes] = {}
+        plane.region.others["Recorder", "take"] = self._take
+
+    async def _take(self, payload: bytes) -> bytes:
+        if self.away:
+            raise PeerUnavailable("away")
+        batch = msgspec.msgpack.decode(payload, type=Batch)
+        assert self._batches.setdefault((batch.source, batch.number), batch.lines) == batch.lines
+        self._asked += 1
+        if not self._asked % 3:
+            raise PeerUnavailable("its answer was lost")
+        return msgspec.msgpack.encode(Taken(source=batch.source, number=batch.number))
+
+    def records(self) -> list[dict[str, Any]]:
+        """Of every batch once; the control plane finds a batch that comes again by its number, as this does."""
+        return [json.loads(line) for lines in list(self._batches.values()) for line in lines.splitlines()]
+
+    def has(self, paths: set[str]) -> None:
+        """Waits until each of these paths has a record, and checks that no request has two."""
+        until(lambda: paths <= {one["path"] for one in self.records()}, 15, "all records upstairs")
+        ids = [one["requestId"] for one in self.records()]
+        assert len(ids) == len(set(ids))
+
+
+def calls(edge: LinkedEdge, *paths: str) -> None:
+    """Each is answered."""
+    with RawClient(edge.port) as client:
+        for path in paths:
+            client.send(get(f"/api/api{path}"))
+            assert client.answer().status == 200
+
+
+def test_records_of_a_linked_edge_survive_everybody_on_their_way(tmp_path: Path, upstream: Upstream) -> None:
+    """The recorder away or forgetful, no link at all, keeper and edge killed: each record arrives, in one batch."""
+    with linked(tmp_path, workers=2) as (plane, edge):
+        recorder = ForgetfulRecorder(plane)
+        plane.attend()
+        plane.do(plane.region.sample(upstream.url))
+        edge.wait_ready()
+        until(lambda: edge.get("/api/api/warm").status == 200, 10, "both workers have it")
+        paths = {f"/{step}/{number}" for step in range(4) for number in range(40)}
+
+        def step(number: int) -> None:
+            calls(edge, *(path for path in sorted(paths) if path.startswith(f"/{number}/")))
+
+        step(0)
+        recorder.has({path for path in paths if path.startswith("/0/")})
+        until(lambda: edge.ready()["spoolDepth"] == 0, 10, "an empty spool")
+        recorder.away = True
+        step(1)
+        until(
+            lambda: b"\nexeat_spool_depth 40.0\n" in edge.get("/metrics", None).body,
+            10,
+            "the depth of the spool",
+        )
+        assert edge.ready()["spoolDepth"] == 40
+        os.kill(edge.children("exeat-keeper")[0], signal.SIGKILL)
+        step(2)
+        plane.leave()
+        step(3)
+        until(lambda: edge.ready()["spoolDepth"] == 120, 10, "all records in the spool")
+        edge.kill()
+        recorder.away = False
+        plane.attend()
+        edge.start().wait_ready()
+        recorder.has(paths)
+        until(lambda: edge.ready()["spoolDepth"] == 0, 10, "an empty spool")
+        assert {one["status"] for one in recorder.records()} == {200}
+
+
+def test_a_full_spool_fills_the_ring_which_blocks(tmp_path: Path, upstream: Upstream) -> None:
+    """No call is sent that could not be recorded; when the recorder is back, calls are served, and every record arrives."""
+    with linked(tmp_path, spool_bytes="1000", record_slots=str(SLOTS)) as (plane, edge):
+        recorder = ForgetfulRecorder(plane)
+        recorder.away = True
+        plane.attend()
+        plane.do(plane.region.sample(upstream.url))
+        edge.wait_ready()
+        served = ["/spool/1", "/spool/2", *(f"/ring/{number}" for number in range(SLOTS))]
+        calls(edge, *served[:2])
+        spool = edge.home / "spool"
+        until(lambda: sum(path.stat().st_size for path in spool.glob("*.ndjson")) > 1000, 10, "a full spool")
+        calls(edge, *served[2:])
+        assert edge.get("/api/api/refused").get("exeat-proxy-code") == "record-blocked"
+        assert not any(seen.target == "/refused" for seen in upstream.seen)
+        assert edge.ready()["spoolDepth"] == len(served)
+        recorder.away = False
+        recorder.has(set(served))
+        until(lambda: edge.get("/api/api/again").status == 200, 10, "room in the ring")
+        recorder.has({*served, "/again"})

@@ -23,10 +23,14 @@ from control_api.bootstrap import ensure_owner
 from control_api.call import Services
 from control_api.ledger.projection import Projection
 from control_api.readiness import Readiness
+from control_api.records.layout import RECORDS_LAYOUT
+from control_api.records.service import Records
 from control_api.serving import serve
 from models.clock import Clock, SystemClock
 from models.custody.orders import Put, read_order
+from store.sqlite import SqliteStore
 from tests.kit.plane import VERIFIER, Follower, Plane, plane
+from tests.kit.stores import opened
 
 REGIONS = ("us-east-1", "eu-west-1")
 CALLER_KEY = "caller-key-0123456789abcdef"
@@ -230,14 +234,19 @@ def proxy_body(ids: dict[str, str], region: str = REGIONS[0], **more: Any) -> di
 async def api(home: Path, *, clock: Clock | None = None, away: tuple[str, ...] = ()) -> AsyncIterator[Api]:
     """A running API with two regions that follow (but those `away`), and one client, `{c}`, of the owner."""
     clock = clock or SystemClock()
-    async with plane(home / "control.db", clock=clock) as here:
+    async with (
+        plane(home / "control.db", clock=clock) as here,
+        opened(SqliteStore(home / "records.db", RECORDS_LAYOUT)) as records_store,
+    ):
         owner = await ensure_owner(here.ledger, home / "owner.token")
         assert owner is not None
         await here.enrol(*REGIONS)
+        records = Records(records_store, here.ledger, clock, days=30)
         services = Services(
             ledger=here.ledger,
             feed=here.feed,
             sealer=here.sealer,
+            records=records,
             readiness=Readiness(here.store, clock),
             clock=clock,
             new_secret=lambda: secrets.token_urlsafe(32),

@@ -18,6 +18,11 @@ from tests.kit.planes import RunningHome
 from tests.kit.raw import get
 from tests.kit.upstream import Answer, Seen, Upstream
 
+CANARY = b"margaret.hamilton@example.com"
+PRIVATE = b'{"note":"Margaret Hamilton wrote from %b."}' % CANARY
+"""What the target answers."""
+REDACTS = {"action": "redact", "paths": ["$.note"]}
+"""The filter, in wire names, that lets nothing of that through."""
 PAUSE = 0.05
 """Seconds between two looks."""
 
@@ -40,7 +45,8 @@ class Vouching(Upstream):
 
     def _vouch(self, seen: Seen) -> Answer:
         name = seen.target.split("/")[1]
-        return Answer(200 if seen.all("authorization") == [self._expected.get(name)] else 418, body=b"{}")
+        right = seen.all("authorization") == [self._expected.get(name)]
+        return Answer(200 if right else 418, [("Content-Type", "application/json")], PRIVATE)
 
 
 class Tenants:
@@ -135,6 +141,19 @@ class Drill:
             killed.until,
             lambda: f"{expected} of every worker, not {self.ask(governed)}",
         )
+
+    def recorded(self, killed: Killed, governed: Governed) -> None:
+        """A record of a call of this tenant can be read."""
+
+        def told() -> bool:
+            path = f"/clients/{governed.client_id}/requests"
+            try:
+                reply = self.home.do(lambda api: api.call("GET", path, query={"limit": 1}))
+            except ApiUnreachable:
+                return False
+            return bool(reply.data and reply.data["requests"])
+
+        look(told, killed.until, lambda: "a record of a call")
 
     def ask(self, governed: Governed, path: str = "/x") -> set[Told]:
         """Status and code of a call of this tenant, of every worker of its edge."""

@@ -125,7 +125,7 @@ class FeedServer:
         self.keys: list[str] = []
         self.uplinks: list[Uplink] = []
         self.commands: list[Signed] = []
-        self.uplink_status = 204
+        self.uplink_status, self.uplink_body = 204, b""
         self.hold = True
         self._news = asyncio.Event()
         self._server: asyncio.Server | None = None
@@ -199,7 +199,7 @@ class FeedServer:
             status, answer = 401, b""
         elif method == "POST":
             self.uplinks.append(msgspec.json.decode(body, type=Uplink))
-            status, answer = self.uplink_status, b""
+            status, answer = self.uplink_status, self.uplink_body
         else:
             query = {name: values[0] for name, values in parse_qs(url.query).items()}
             status, answer = await self._feed(int(query["after"]), float(query["wait"]))

@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from models.secret import Secret
-from sdk import Change, ExeatClient, Proxy, Rule
+from sdk import Change, ExeatClient, Filter, Proxy, Rule
 from tests.kit.raw import RawAnswer, RawClient, get
 
 
 class Governed(NamedTuple):
     """A proxy with all it needs, made through the API. key: what a caller shows; secret: what the target gets.
 
-    url: of the proxy at its edge; path: of the proxy there, for requests by hand. rules: those of the proxy.
+    url: of the proxy at its edge; path: of the proxy there, for requests by hand. rules, filters: those of the proxy.
     """
 
     client_id: str
@@ -35,6 +35,7 @@ class Governed(NamedTuple):
     port: int
     path: str
     rules: tuple[Rule, ...]
+    filters: tuple[Filter, ...]
     change: Change
     """Of the last of these writes."""
 
@@ -109,10 +110,11 @@ async def govern(
     target: Mapping[str, Any] | None = None,
     proxy: Mapping[str, Any] | None = None,
     rules: Sequence[Mapping[str, Any]] = (),
+    filters: Sequence[Mapping[str, Any]] = (),
 ) -> Governed:
-    """Makes a client, a caller's apiKey, a bearer for the target, the target, a proxy and its rules.
+    """Makes a client, a caller's apiKey, a bearer for the target, the target, a proxy, its rules and its filters.
 
-    caller, sender, target, proxy: further fields, in the SDK's names. rules: bodies in wire names.
+    caller, sender, target, proxy: further fields, in the SDK's names. rules, filters: bodies in wire names.
     """
     if client_id is None:
         client_id = (await api.clients.create(name=name)).id
@@ -141,8 +143,9 @@ async def govern(
         },
     )
     made = tuple([await api.proxies.rules.create(client_id, joined.id, dict(rule)) for rule in rules])
+    filtered = tuple([await api.proxies.filters.create(client_id, joined.id, dict(one)) for one in filters])
     key = (caller or {}).get("secret", {}).get("key") if shows.secret is None else shows.secret
-    change = made[-1].change if made else joined.change
+    change = (joined, *made, *filtered)[-1].change
     assert change is not None
     edge, _, path = joined.base_url.partition("/api/")
     return Governed(
@@ -158,6 +161,7 @@ async def govern(
         port=int(edge.rpartition(":")[2]),
         path=f"/api/{path}",
         rules=made,
+        filters=filtered,
         change=change,
     )
 

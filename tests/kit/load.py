@@ -33,6 +33,8 @@ class Call:
     worker: str = ""
     error: str = ""
     ended: float = 0.0
+    leaked: bool = False
+    """Whether its body held the load's canary."""
 
 
 class Load:
@@ -40,7 +42,7 @@ class Load:
 
     fresh: how many callers open a connection for each call. calls: those that ended, in that order.
     refused: connections that nobody accepted. limit: stop by itself after so many calls. key: the caller's.
-    pace: the least seconds from one call to the next on a connection.
+    pace: the least seconds from one call to the next on a connection. canary: bytes that no body may hold.
     """
 
     def __init__(
@@ -53,8 +55,10 @@ class Load:
         limit: int = 1 << 60,
         key: str = CALLER_KEY,
         pace: float = 0.0,
+        canary: bytes = b"",
     ) -> None:
         self._port, self._path, self._key, self._pace = port, path, key, pace
+        self._canary = canary
         self._keepalive, self._fresh = keepalive, fresh
         self._numbers = iter(range(limit))
         self._connections = itertools.count()
@@ -124,10 +128,11 @@ class Load:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
                 first, *lines = head.split("\r\n")
                 fields = dict(line.split(": ", 1) for line in lines if line)
-                await reader.readexactly(int(fields["content-length"]))
+                body = await reader.readexactly(int(fields["content-length"]))
         except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
             call.error = type(error).__name__
             return True
+        call.leaked = bool(self._canary) and self._canary in body
         call.status = int(first.split(" ")[1])
         call.code = fields["exeat-proxy-code"]
         call.worker = fields["exeat-request-id"][:-8]

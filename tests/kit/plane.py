@@ -191,6 +191,12 @@ def rule(name: str, parent: tuple[str, str], pattern: str = "^/v1", effect: str 
     return Item("rule", name, CLIENT, parent, after=body)
 
 
+def filter_(name: str, parent: tuple[str, str], path: str = "$..secret") -> Item:
+    """A filter that destroys."""
+    body = {"action": "destroy", "paths": [path], "statuses": ["all"]}
+    return Item("filter", name, CLIENT, parent, after=body)
+
+
 def gone(item: Item) -> Item:
     """The deletion of what `item` made."""
     return msgspec.structs.replace(item, after=None)

@@ -116,6 +116,7 @@ class RunningHome:
         } | {
             "PYTHONPATH": str(ROOT),
             "EXEAT_EGRESS_ALLOW": "127.0.0.0/8",
+            "EXEAT_DEMO": "false",  # one process less to start
             "EXEAT_START_SECONDS": f"{START_SECONDS - 5:g}",  # the machine of tests is a busy one
             **(environment or {}),
         }
@@ -238,7 +239,9 @@ class RunningHome:
         return [Row(**row) for row in json.loads(done.stdout)]
 
     def pids(self, part: str, region: str | None = None) -> list[int]:
-        """The living processes of a part: up, ray, gcs, raylet, control, actors, vault, registry, edge, worker, keeper, link."""
+        """The living processes of a part: up, ray, gcs, raylet, control, actors, edge, worker, keeper, link,
+        vault, registry, limiter, recorder, redactor.
+        """
         return [
             row.pid
             for row in self.status()

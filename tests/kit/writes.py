@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from control_api.ledger.change import Body, Item, Key
-from tests.kit.plane import credential, proxy, rule, target
+from control_api.ledger.change import PART_KINDS, Body, Item, Key
+from tests.kit.plane import credential, filter_, proxy, rule, target
 
 REGIONS = ("us", "eu")
 
@@ -27,7 +27,7 @@ class Write:
 writes = st.builds(
     Write,
     st.sampled_from(("put", "put", "put", "revoke", "delete")),
-    st.sampled_from(("credential", "target", "proxy", "rule")),
+    st.sampled_from(("credential", "target", "proxy", "rule", "filter")),
     st.integers(0, 2),
     st.integers(0, 5),
     st.sampled_from(REGIONS),
@@ -43,7 +43,7 @@ def item_of(write: Write, there: Mapping[Key, Body]) -> Item | None:
             return None
         return credential(name, write.region, **{**was, "credentialStatus": "revoked"})
     made = _made(write, name)
-    if write.kind == "rule" and (write.verb == "put") and made.parent not in there:
+    if write.kind in PART_KINDS and (write.verb == "put") and made.parent not in there:
         return None
     if write.verb == "delete":
         if was is None:
@@ -66,21 +66,22 @@ def _made(write: Write, name: str) -> Item:
             proxyAlias=f"alias-{region}-{write.number}-{value}",
         )  # fmt: skip
     kind = ("credential", "target", "proxy")[write.number]
-    return rule(name, (kind, f"{kind}-{region}-0"), f"^/v{value}")
+    parent = (kind, f"{kind}-{region}-0")
+    return rule(name, parent, f"^/v{value}") if write.kind == "rule" else filter_(name, parent, f"$.v{value}")
 
 
 def apply_to(there: dict[Key, Body], item: Item) -> None:
-    """What a write does to the model; rules go with what they stand on."""
+    """What a write does to the model; rules and filters go with what they stand on."""
     if item.after is not None:
         there[item.key] = item.after
         return
     del there[item.key]
-    for key in [key for key in there if key[0] == "rule" and parent_of(key) == item.key]:
+    for key in [key for key in there if key[0] in PART_KINDS and parent_of(key) == item.key]:
         del there[key]
 
 
 def parent_of(key: Key) -> Key:
-    """What a rule of these writes stands on, from its own name."""
+    """What a rule or filter of these writes stands on, from its own name."""
     _, region, number = key[1].split("-")
     kind = ("credential", "target", "proxy")[int(number)]
     return kind, f"{kind}-{region}-0"

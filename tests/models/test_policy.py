@@ -9,7 +9,7 @@ import pytest
 
 from models.policy import BrokenProxy, CompiledPolicy, CompiledProxy, PolicySources, compile_policy
 from models.request import CanonicalRequest
-from models.resources import Client, Credential, Proxy, Rule, Target
+from models.resources import Client, Credential, Filter, Proxy, Rule, Target
 from models.secret import Secret
 from models.verifiers import Accepted, keyed_digest
 
@@ -101,6 +101,15 @@ def unusable_rule() -> Rule:
                                 query_checks=(), mode="enforce", active=True, notes=None)  # fmt: skip
 
 
+def filter_(identity: str, **fields: Any) -> dict[str, Any]:
+    return {"filterId": identity, "action": "destroy", "paths": ["$.a"], **fields}
+
+
+def unusable_filter() -> Filter:
+    """One that validation would refuse."""
+    return Filter.model_validate(filter_("bad")).model_copy(update={"paths": ("$[?@.a]",)})
+
+
 def test_a_proxy_is_found_by_id_and_alias() -> None:
     """The same object, so that they share limits and connections."""
     policy = compiled(proxy("one", proxyAlias="first"), proxy("two"))
@@ -119,6 +128,7 @@ def test_what_the_hot_path_needs_is_ready() -> None:
     assert one.lane == ("acme", "target", "https", "t.test", 8443, None)
     assert one.limit_policy == b'"minute";q=5;w=60'
     assert (one.active, one.record_drops, one.scrub) == (True, False, "full")
+    assert (one.max_body_bytes, one.max_response_bytes) == (10_485_760, 52_428_800)
 
 
 BROKEN = {
@@ -126,6 +136,7 @@ BROKEN = {
     "no such target credential": proxy("bad", proxyTargetCredentialId="gone"),
     "no such proxy credential": proxy("bad", proxyProxyCredentialIds=["caller", "gone"]),
     "a rule that cannot be compiled": proxy("bad").model_copy(update={"rules": (unusable_rule(),)}),
+    "a filter that cannot be compiled": proxy("bad").model_copy(update={"filters": (unusable_filter(),)}),
 }
 
 
@@ -193,6 +204,55 @@ def test_nothing_is_scrubbed_without_a_secret() -> None:
     one = good(compiled(proxy("one"), credentials=[none]), b"one")
     assert one.scrub == "off"
     assert b"range" not in one.request_dropped
+
+
+def stages(one: CompiledProxy, caller: str) -> list[list[str]]:
+    assert one.filters is not None
+    found = one.filters[caller].applicable(b"GET", b"/", 200)
+    return [[each.id for each in stage.destroys] for stage in found]
+
+
+def test_filters_stand_in_the_order_of_their_stages() -> None:
+    """Target credential, target, the caller's own credential, proxy; what is shared is compiled once."""
+    policy = compiled(
+        proxy("one", proxyProxyCredentialIds=["caller", "other"], filters=[filter_("f4")]),
+        proxy("two"),
+        credentials=[
+            credential("other", "proxy", filters=[filter_("f3")]),
+            credential("sender", "target", filters=[filter_("f1")]),
+        ],
+        targets=[target(filters=[filter_("f2"), filter_("off", active=False)])],
+    )
+    one, two = good(policy, b"one"), good(policy, b"two")
+    assert stages(one, "caller") == [["f1"], ["f2"], ["f4"]]
+    assert stages(one, "other") == [["f1"], ["f2"], ["f3"], ["f4"]]
+    assert stages(two, "caller") == [["f1"], ["f2"]]
+    assert one.filters is not None
+    assert two.filters is not None
+    first, same = (
+        each["caller"].applicable(b"GET", b"/", 200)[0].destroys[0] for each in (one.filters, two.filters)
+    )
+    assert first is same
+
+
+def test_a_proxy_without_filters_pays_nothing() -> None:
+    """None where none is active; with one, no request may ask for parts or codings, whatever it is for."""
+    lenient = [target(targetScrub="off", filters=[filter_("off", active=False)])]
+    bare = good(compiled(proxy("one"), targets=lenient), b"one")
+    assert bare.filters is None
+    assert not {b"range", b"if-range", b"accept-encoding"} & bare.request_dropped
+    filtered = good(compiled(proxy("one", filters=[filter_("f", methods=["PUT"])]), targets=lenient), b"one")
+    assert {b"range", b"if-range", b"accept-encoding"} < filtered.request_dropped
+    assert set(filtered.filters or ()) == {"caller"}
+
+
+def test_a_filter_of_a_target_breaks_only_its_proxies() -> None:
+    """It is never left out."""
+    broken = target("broken").model_copy(update={"filters": (unusable_filter(),)})
+    policy = compiled(proxy("a", proxyTargetId="broken"), proxy("b"), targets=[broken])
+    [one] = policy.broken
+    assert one.id == "a"
+    assert "target.filters[bad].paths[0]" in one.reason
 
 
 def test_an_empty_policy_has_no_proxy() -> None:

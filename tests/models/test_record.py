@@ -172,6 +172,28 @@ def test_request_refused_before_the_rules_has_no_decision() -> None:
     assert json.loads(line(an_opening(decision=None), a_closing()))["decision"] is None
 
 
+def test_filters_and_redactions_are_listed_as_they_were_applied() -> None:
+    """In their order, a filter that found nothing included."""
+    closing = a_closing(
+        filters=(("flt_2", "destroy", 3), ("flt_1", "redact", 0)), redactions=(("PERSON", 2), ("URL", 1))
+    )
+    record = json.loads(line(an_opening(), closing))
+    assert list(record) == FIELDS
+    assert record["filters"] == [
+        {"filterId": "flt_2", "action": "destroy", "count": 3},
+        {"filterId": "flt_1", "action": "redact", "count": 0},
+    ]
+    assert record["redactions"] == {"PERSON": 2, "URL": 1}
+
+
+def test_a_closing_of_an_older_version_is_read() -> None:
+    """It lies in a ring that this version found; new fields are at the end."""
+    packed = msgspec.msgpack.encode(a_closing())
+    fields = msgspec.msgpack.decode(packed)
+    older = msgspec.msgpack.encode(fields[: Closing.__struct_fields__.index("filters")])
+    assert msgspec.msgpack.decode(older, type=Closing) == a_closing()
+
+
 def test_scrubbed_is_said_only_where_something_was() -> None:
     """The extension field appears with its count when the answer held the secret."""
     assert json.loads(line(an_opening(), a_closing(scrubbed=2)))["scrubbed"] == 2

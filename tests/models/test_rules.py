@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 
 import msgspec
@@ -10,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.body_checks import NO_BODY, Body
 from models.decision import Decision, ScopeOutcome
 from models.errors import ConfigurationError, PatternError
 from models.patterns import compile_set
 from models.request import CanonicalRequest
-from models.resources.rule import FieldCheck, PathCheck, Rule
-from models.rules import FourScopes, compile_scope, judge
+from models.resources.rule import BodyCheck, FieldCheck, Matcher, PathCheck, Rule
+from models.rules import FourScopes, Undecided, compile_scope, judge
 
 NAMES = ("proxyCredential", "targetCredential", "proxy", "target")
 
@@ -249,6 +251,18 @@ def test_a_rule_that_reads_as_the_default_is_refused():
             {"query_checks": (FieldCheck.model_construct(name="a", value="(", presence="must_exist"),)},
             "queryChecks[0].value",
         ),
+        (
+            {
+                "body_checks": (
+                    BodyCheck.model_construct(
+                        json_path=Matcher.model_construct(pattern="("),
+                        match_value=None,
+                        presence="must_exist",
+                    ),
+                )
+            },
+            "bodyChecks[0].jsonPath.pattern",
+        ),
     ],
 )
 def test_a_rule_that_cannot_be_compiled_fails_its_scope(fields, place):
@@ -335,6 +349,126 @@ def test_a_decision_has_the_fields_of_the_record():
     ]
 
 
+# --- rules with body checks
+
+
+def looks(path: str, value: str | None = None, presence: str = "must_exist") -> BodyCheck:
+    return BodyCheck(
+        json_path=Matcher(pattern=path),
+        match_value=None if value is None else Matcher(pattern=value),
+        presence=presence,
+    )
+
+
+ADMIN = looks(r"^\$\['role'\]$", "^admin$")
+
+
+def scopes_of(*rules: Rule, default: str = "allow", elsewhere: str = "allow", others: tuple[Rule, ...] = ()):
+    """Four scopes, of which the proxy's has these rules and the target's `others`."""
+    return (
+        compile_scope(NAMES[0], [], "allow"),
+        compile_scope(NAMES[1], [], "allow"),
+        compile_scope(NAMES[2], rules, default),
+        compile_scope(NAMES[3], others, elsewhere),
+    )
+
+
+def sent(raw: bytes, *rules: Rule, request: CanonicalRequest | None = None, **options) -> Decision:
+    """The decision about a request with this body, which has to be needed for it."""
+    undecided = FourScopes(scopes_of(*rules, **options)).judge(request or call(method=b"POST"))
+    assert isinstance(undecided, Undecided)
+    return undecided.judge(Body(raw))
+
+
+def test_a_rule_with_body_checks_waits_for_the_body():
+    """Then it matches or does not, like any other rule."""
+    deny = rule("no-admins", body_checks=(ADMIN,))
+    assert sent(b'{"role":"admin"}', deny).scopes[2] == ScopeOutcome(
+        "proxy", "deny", "no-admins", ("no-admins",)
+    )
+    assert sent(b'{"role":"user"}', deny).scopes[2] == ScopeOutcome("proxy", "allow", "default")
+    assert sent(b'["admin"]', deny).effect == "allow"
+    only = rule("admins", "allow", body_checks=(ADMIN,))
+    assert sent(b'{"role":"admin"}', only, default="deny").effect == "allow"
+    assert sent(b'{"role":"user"}', only, default="deny").first_denial() == ("proxy", None)
+
+
+def test_all_body_checks_of_a_rule_must_hold():
+    """As of any kind of check."""
+    both = rule("r", body_checks=(ADMIN, looks(r"\['x'\]$", presence="must_not_exist")))
+    assert sent(b'{"role":"admin"}', both).effect == "deny"
+    assert sent(b'{"role":"admin","x":1}', both).effect == "allow"
+
+
+def test_a_rule_whose_head_checks_fail_needs_no_body():
+    """Method, path, header and query are asked first, and nothing waits for a rule that cannot match."""
+    whole = rule(
+        "r",
+        methods=("POST",),
+        path=PathCheck(pattern="^/a$"),
+        header_checks=(FieldCheck(name="x-a"),),
+        query_checks=(FieldCheck(name="^q$"),),
+        body_checks=(ADMIN,),
+    )
+    together = FourScopes(scopes_of(whole))
+    parts = {"path": b"/a", "method": b"POST", "query": b"q", "headers": [(b"x-a", b"")]}
+    assert isinstance(together.judge(call(**parts)), Undecided)
+    for change in ({"path": b"/b"}, {"method": b"PUT"}, {"query": b""}, {"headers": []}):
+        for _ in range(2):
+            assert together.judge(call(**{**parts, **change})) == judge(scopes_of(), call())
+
+
+def test_a_denial_by_the_head_needs_no_body():
+    """Whichever scope it comes from; the rule that was to see the body does not match then."""
+    body_rule = rule("body", body_checks=(ADMIN,))
+    for scopes in (
+        scopes_of(body_rule, rule("head")),
+        scopes_of(body_rule, others=(rule("head"),)),
+        scopes_of(body_rule, elsewhere="deny"),
+        scopes_of(body_rule, default="deny"),
+    ):
+        decision = FourScopes(scopes).judge(call(method=b"POST"))
+        assert isinstance(decision, Decision)
+        assert decision.effect == "deny"
+        assert "body" not in [one for outcome in decision.scopes for one in outcome.matched]
+
+
+def test_what_the_body_may_still_allow_is_not_denied_by_the_head():
+    """A default that denies, where an allow rule waits for the body."""
+    allow = rule("body", "allow", body_checks=(ADMIN,))
+    scopes = scopes_of(allow, rule("shadow", mode="shadow"), default="deny")
+    assert isinstance(FourScopes(scopes).judge(call()), Undecided)
+    assert (
+        sent(b'{"role":"admin"}', allow, rule("deny-too", body_checks=(ADMIN,)), default="deny").effect
+        == "deny"
+    )
+
+
+def test_shadow_rules_with_body_checks_are_told_apart():
+    """They alone make nobody's body needed: whoever cannot read it decides without."""
+    shadow = rule("s", mode="shadow", body_checks=(ADMIN,))
+    undecided = FourScopes(scopes_of(shadow)).judge(call())
+    assert isinstance(undecided, Undecided)
+    assert not undecided.enforced
+    assert undecided.without_body() == judge(scopes_of(), call())
+    assert undecided.judge(Body(b'{"role":"admin"}')).scopes[2] == ScopeOutcome(
+        "proxy", "allow", "default", (), ("s",)
+    )
+    both = FourScopes(scopes_of(shadow, rule("r", body_checks=(ADMIN,)))).judge(call())
+    assert isinstance(both, Undecided)
+    assert both.enforced
+
+
+def test_without_a_body_no_node_matches():
+    """So what must not exist holds, and what must exist does not."""
+    for presence, effect in (("must_exist", "allow"), ("must_not_exist", "deny")):
+        undecided = FourScopes(scopes_of(rule("r", body_checks=(looks("", presence=presence),)))).judge(
+            call()
+        )
+        assert isinstance(undecided, Undecided)
+        assert undecided.judge(NO_BODY).effect == effect
+
+
 # --- against the semantics, written down once more and as naively as they read
 
 _PATTERN = st.sampled_from(["", "a", "^a$", "b", "^[ab]+$", "1", "^$", "é"])
@@ -362,6 +496,15 @@ _RULE = st.fixed_dictionaries(
 )
 _RULES = st.lists(_RULE, max_size=6).map(
     lambda each: [rule(f"r{index}", **fields) for index, fields in enumerate(each)]
+)
+_BODY_CHECK = st.builds(
+    looks,
+    st.sampled_from(["", r"\['a'\]", r"^\$\['a'\]$", r"\[\d\]$"]),
+    st.none() | st.sampled_from(["", "^1$", "2"]),
+    _PRESENCE,
+)
+_BODY = st.sampled_from(
+    [None, "x", "1", {"a": 1}, {"a": 2, "b": 1}, [1, "2"], [{"a": 1}, {"a": "2"}], {"a": [1, 1]}]
 )
 _TEXT = st.sampled_from(["", "a", "b", "ab", "1", "a1", "é"]).map(str.encode)
 _REQUEST = st.builds(
@@ -488,6 +631,51 @@ def test_four_scopes_whose_automaton_gives_up_deny_all_the_same():
 
     assert together.judge(call(b"/public")).effect == "allow"
     assert together.judge(call(b"/secret")).effect == "deny"
+
+
+@given(
+    st.tuples(
+        *[st.tuples(st.lists(st.tuples(_RULE, st.lists(_BODY_CHECK, max_size=2)), max_size=4), _EFFECT)] * 4
+    ),
+    _REQUEST,
+    _BODY,
+)
+def test_judging_in_two_steps_decides_as_judging_at_once(given_scopes, request_, value):
+    """Whatever the head decides is what head and body together would have; the body decides the rest."""
+    scopes, naively = [], []
+    nodes = [] if value is None else list(Body(json.dumps(value).encode()).nodes())
+    for each, default in given_scopes:
+        rules = [
+            rule(f"r{at}", **fields, body_checks=tuple(checks)) for at, (fields, checks) in enumerate(each)
+        ]
+        scopes.append(compile_scope("proxy", rules, default))
+        # A rule whose body checks fail is one that does not match; one whose hold is one without them.
+        met = [one for one in rules if all(body_holds(check, one.effect, nodes) for check in one.body_checks)]
+        naively.append(naive(met, default, request_))
+    allowed = all(one.effect == "allow" for one in naively)
+    decision = FourScopes(tuple(scopes)).judge(request_)
+    if isinstance(decision, Undecided):
+        body = NO_BODY if value is None else Body(json.dumps(value).encode())
+        enforced, without = decision.enforced, decision.without_body()
+        decision = decision.judge(body)
+        assert decision == Decision("allow" if allowed else "deny", tuple(naively))
+        assert enforced or without.effect == decision.effect
+    else:
+        assert decision.effect == ("allow" if allowed else "deny")
+
+
+def body_holds(check: BodyCheck, effect: str, nodes) -> bool:
+    """One check: all nodes that the path pattern matches are as one name that occurs so many times."""
+    texts = [
+        one if isinstance(one, str) else json.dumps(one, separators=(",", ":"))
+        for path, one in nodes
+        if re.search(check.json_path.pattern, path.decode())
+    ]
+    pairs = [(b"x", text.encode()) for text in texts]
+    value = None if check.match_value is None else check.match_value.pattern
+    return check_holds(
+        FieldCheck(name="x", value=value, presence=check.presence), effect, pairs, full_name=True
+    )
 
 
 @given(_RULES, _EFFECT, _REQUEST)

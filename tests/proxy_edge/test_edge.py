@@ -73,6 +73,15 @@ def test_ready_tells_what_is_enforced(memory: MemoryEdge, tmp_path: Path) -> Non
     assert (status, body["brokenProxies"], body["policyFault"]) == (200, ["proxy-one"], None)
 
 
+def test_each_revision_is_told_before_it_is_in_force(memory: MemoryEdge, tmp_path: Path) -> None:
+    """Permits must know which policy the limits they are asked for come from."""
+    edge, told = memory.edge, list[tuple[int, bool]]()
+    new = bundle(tmp_path / "new", policy("http://target.test"))
+    edge._on_revision = lambda revision: told.append((revision, edge.policy is new.policy))
+    edge.apply(new)
+    assert told == [(new.policy.revision, False)]
+
+
 def test_not_ready_before_a_policy_and_while_draining(tmp_path: Path, memory: MemoryEdge) -> None:
     """Without a policy, and once the edge stops, /ready is 503; /health stays 200."""
     edge = memory.edge

@@ -53,6 +53,7 @@ def test_link_is_told_all_by_its_environment(tmp_path: Path, monkeypatch: pytest
         ray_token_file="/t",
         log_level="warning",
         workers=3,
+        limiter_shards=2,
     )
     program = link_program(settings)
     assert program is not None
@@ -67,6 +68,7 @@ def test_link_is_told_all_by_its_environment(tmp_path: Path, monkeypatch: pytest
         "EXEAT_LOG": str(program.output),
         "EXEAT_LOG_LEVEL": "warning",
         "EXEAT_WORKERS": "3",
+        "EXEAT_LIMITER_SHARDS": "2",
     }
     assert expected.items() <= told.items()
     assert "EXEAT_RAY_EPOCH_FILE" not in told

@@ -118,6 +118,7 @@ def test_settings_lists_all_of_them(run: Callable[..., subprocess.CompletedProce
     assert workers == [["4", "1"], ["4", "1"], ["4", "0"]]  # of `up`, of `edge` and of its link
     assert [line[2:] for line in lines if line.startswith("# exeat ")] == [
         *("exeat up, down, status, token", "exeat control", "exeat edge", "exeat actors"),
+        "exeat eval-pii",
         "exeat demo-upstream",
     ]
     assert "EXEAT_DEMO_TARGET_TOKEN" in done.stdout
@@ -135,7 +136,7 @@ def test_a_reader_that_has_enough_is_no_error(start: Callable[..., subprocess.Po
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["demo"], ["token"], ["edge", "--nonsense"], ["demo-upstream", "--port", "x"]]
+    "arguments", [[], ["join"], ["token"], ["edge", "--nonsense"], ["demo-upstream", "--port", "x"]]
 )
 def test_wrong_arguments_end_with_2(
     run: Callable[..., subprocess.CompletedProcess[str]], arguments: list[str]
@@ -234,6 +235,9 @@ def test_demo_upstream_shows_that_a_credential_came_and_not_which(
         assert "canary" not in answer.text
         assert client.get("/slow?seconds=0").status_code == 200
         assert client.head("/").headers["content-length"]
+        known = client.get("/customers/7")
+        assert (known.json()["id"], known.json()["customer"]["name"]) == (7, "Margaret Hamilton")
+        assert client.get("/customers/7", headers={"authorization": "Bearer other"}).status_code == 401
         events = client.get("/stream?events=3&interval=0")
         assert events.headers["content-type"].startswith("text/event-stream")
         assert events.text.count("data: ") == 3

@@ -66,6 +66,13 @@ async def test_what_was_answered_can_be_sent_back(core: ExeatClient) -> None:
         rule = await group.rules.create(client.id, parent, effect="deny", path={"pattern": "^/x"})
         rule = await group.rules.replace(client.id, parent, rule.id, rule.wire, notes="why")
         assert [one.notes async for one in group.rules.each(client.id, parent)] == ["why"]
+        one = await group.filters.create(
+            client.id, parent, action="destroy", paths=["$..ssn"], statuses=["2xx"]
+        )
+        one = await group.filters.replace(client.id, parent, one.id, one.wire, on_unparsable="pass")
+        assert [each.on_unparsable async for each in group.filters.each(client.id, parent)] == ["pass"]
+        assert (await group.filters.get(client.id, parent, one.id)).wire == one.wire
+        await group.filters.delete(client.id, parent, one.id, if_match=one.revision)
         deleted = await group.rules.delete(client.id, parent, rule.id, if_match=rule.revision)
         assert deleted is not None
         assert deleted.applied

@@ -116,9 +116,25 @@ async def test_every_other_method_reaches_its_route(api: ExeatClient, server: Se
     await api.targets.rules.replace(client.id, target.id, rule.id, effect="allow", notes="why")
     assert [one.notes async for one in api.targets.rules.each(client.id, target.id)] == ["why"]
     await api.targets.rules.delete(client.id, target.id, rule.id)
+    one = await api.proxies.filters.create(
+        client.id, "p", action="mask", paths=["$..pan"], mask={"keepLast": 4}
+    )
+    assert (one.action, one.paths, one.mask, one.statuses) == ("mask", ("$..pan",), {"keepLast": 4}, ("all",))
+    await api.proxies.filters.replace(client.id, "p", one.id, action="destroy", paths=["$.a"])
+    assert (await api.proxies.filters.get(client.id, "p", one.id)).action == "destroy"
+    assert [found.id for found in (await api.proxies.filters.page(client.id, "p")).items] == [one.id]
+    await api.proxies.filters.delete(client.id, "p", one.id)
     await api.clients.delete(client.id)
     lines = [f"{request.method} {request.path}".replace("/v1", "", 1) for request in server.state.seen]
-    names = {user.id: "U", token.id: "K", client.id: "C", credential.id: "R", target.id: "T", rule.id: "L"}
+    names = {
+        user.id: "U",
+        token.id: "K",
+        client.id: "C",
+        credential.id: "R",
+        target.id: "T",
+        rule.id: "L",
+        one.id: "F",
+    }
     for identifier, name in names.items():
         lines = ["/".join(name if part == identifier else part for part in line.split("/")) for line in lines]
     assert lines == [
@@ -148,6 +164,11 @@ async def test_every_other_method_reaches_its_route(api: ExeatClient, server: Se
         "PUT /clients/C/targets/T/rules/L",
         "GET /clients/C/targets/T/rules",
         "DELETE /clients/C/targets/T/rules/L",
+        "POST /clients/C/proxies/p/filters",
+        "PUT /clients/C/proxies/p/filters/F",
+        "GET /clients/C/proxies/p/filters/F",
+        "GET /clients/C/proxies/p/filters",
+        "DELETE /clients/C/proxies/p/filters/F",
         "DELETE /clients/C",
     ]
 

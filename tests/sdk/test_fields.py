@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from models.resources import Credential, Proxy, Rule, Target
+from models.resources import Credential, Filter, Proxy, Rule, Target
 from models.secret import Secret
 from sdk.fields import SETTABLE, body, plain, wire_name
 
@@ -14,7 +14,7 @@ from sdk.fields import SETTABLE, body, plain, wire_name
 @pytest.mark.parametrize("kind", SETTABLE, ids=lambda kind: kind.__name__)
 def test_settable_fields_are_those_of_the_resource(kind: type) -> None:
     """Every field that is not set by the control plane, and none that is not there."""
-    given_by_path = {"id", "client_id", "rules", "single_credential_id"}
+    given_by_path = {"id", "client_id", "rules", "filters", "single_credential_id"}
     if kind.__name__ == "Token":
         given_by_path |= {"user_id"}
     assert set(SETTABLE[kind].__annotations__) == set(kind.model_fields) - given_by_path
@@ -30,6 +30,7 @@ def test_settable_fields_are_those_of_the_resource(kind: type) -> None:
         (Credential, "auth_type", "credentialAuthType"),
         (Rule, "header_checks", "headerChecks"),
         (Rule, "effect", "effect"),
+        (Filter, "on_unparsable", "onUnparsable"),
     ],
 )
 def test_wire_names_are_those_of_the_api(kind: type, attribute: str, name: str) -> None:

@@ -27,6 +27,7 @@ SINGULAR = {
     "targets": "target",
     "proxies": "proxy",
     "rules": "rule",
+    "filters": "filter",
 }
 JSON = dict[str, Any]
 
@@ -252,6 +253,10 @@ KNOWN = {
     "headerChecks",
     "queryChecks",
     "mode",
+    "action",
+    "paths",
+    "statuses",
+    "mask",
     "active",
     "notes",
 }

@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from models.errors import StoreUnavailable, VersionConflict
-from store.interface import ABSENT, ANY, Collection, Page, Store, Stored, Stream, StreamEntry, StreamPage
+from store.interface import (
+    ABSENT,
+    ANY,
+    Collection,
+    Page,
+    Store,
+    Stored,
+    Stream,
+    StreamEntry,
+    StreamPage,
+    Write,
+)
 from tests.kit.stores import EVENTS, OTHERS, THINGS, StoreKit, opened, writer
 
 
@@ -85,6 +96,36 @@ async def test_delete_says_whether_there_was_one(store: Store) -> None:
     assert await every(store, THINGS) == []
     assert await every(store, THINGS, where={"owner": "o"}) == []
     assert await store.put(THINGS, "a", {}, expected=ABSENT) == 1
+
+
+async def test_many_writes_in_one_call_are_each_on_its_own(store: Store) -> None:
+    """Each has its new version, or None where another than expected was there, which keeps no other from being written."""
+    await store.put(THINGS, "a", {"n": 1})
+    await store.put(THINGS, "b", {"owner": "o"})
+    writes = [
+        Write("a", {"n": 2, "owner": "o"}, 1),
+        Write("b", {"n": 2}, ABSENT),
+        Write("c", {"n": 2}, ABSENT),
+        Write("d", {"n": 2}),
+        Write("e", {"n": 2}, 1),
+    ]
+    assert await store.put_many(THINGS, writes) == [2, None, 1, 1, None]
+    assert await store.put_many(THINGS, []) == []
+    assert [(one.id, one.version, one.document) for one in await every(store, THINGS)] == [
+        ("a", 2, {"n": 2, "owner": "o"}),
+        ("b", 1, {"owner": "o"}),
+        ("c", 1, {"n": 2}),
+        ("d", 1, {"n": 2}),
+    ]
+    assert ids(await every(store, THINGS, where={"owner": "o"})) == ["a", "b"]
+    for bad in (
+        [Write("x", {}), Write("x", {})],
+        [Write("x", {}), Write("y", {"n": {1}})],
+        [Write("x", {}, -2)],
+    ):
+        with pytest.raises(ValueError):  # noqa: PT011 - which one is not part of the contract
+            await store.put_many(THINGS, bad)
+    assert await store.get(THINGS, "x") is None
 
 
 async def test_many_tasks_of_two_stores_lose_no_write(kit: StoreKit, store: Store) -> None:
@@ -388,6 +429,18 @@ async def test_appends_at_once_count_each_entry_once(kit: StoreKit, store: Store
     assert len(await every_entry(store, EVENTS)) == 60
 
 
+async def test_entries_are_fetched_by_id(store: Store) -> None:
+    """Those that are there, each once, whatever its key; an entry of another stream or a document is none."""
+    entries = [StreamEntry(name, f"k{name}", n, {"n": n}) for n, name in enumerate(("a", "b", "\0", "é"))]
+    await store.append(EVENTS, entries)
+    await store.put(THINGS, "z", {})
+    found = await store.fetch(EVENTS, ["é", "a", "none", "a", "\0", "z"])
+    assert sorted(found, key=lambda entry: entry.at_ms) == [entries[0], entries[2], entries[3]]
+    assert list(await store.fetch(EVENTS, [])) == []
+    await store.trim(EVENTS, before_ms=1)
+    assert list(await store.fetch(EVENTS, ["a"])) == []
+
+
 async def test_trim_takes_the_oldest(store: Store) -> None:
     """Only before the time, at most as many as told, over all keys; indexes forget them too."""
     await store.append(
@@ -425,10 +478,12 @@ async def test_open_and_close_can_be_repeated(kit: StoreKit) -> None:
         await asyncio.gather(store.close(), store.close())
     for call in (
         lambda: store.put(THINGS, "a", {}),
+        lambda: store.put_many(THINGS, []),
         lambda: store.list(THINGS),
         lambda: store.delete(THINGS, "a"),
         lambda: store.append(EVENTS, []),
         lambda: store.scan(EVENTS),
+        lambda: store.fetch(EVENTS, []),
         lambda: store.trim(EVENTS, before_ms=1),
     ):
         with pytest.raises(StoreUnavailable):

@@ -50,9 +50,15 @@ def load_headers(keys: Keys) -> dict[str, str]:
 
 def registry() -> dict[str, Callable[[Site], Endpoint]]:
     """Every peer by name, in the order of the table."""
-    from scripts.bench.peers import direct, envoy, exeat, nginx
+    from scripts.bench.peers import direct, envoy, exeat, nginx, planes
 
-    return {"direct": direct.launch, "nginx": nginx.launch, "envoy": envoy.launch, "exeat": exeat.launch}
+    return {
+        "direct": direct.launch,
+        "nginx": nginx.launch,
+        "envoy": envoy.launch,
+        "exeat": exeat.launch,
+        "planes": planes.launch,
+    }
 
 
 __all__ = ["LOAD_PATH", "NOT_INSTALLED", "Endpoint", "Site", "load_headers", "registry"]

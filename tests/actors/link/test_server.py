@@ -16,13 +16,28 @@ from actors.link import attachment, place
 from actors.link.call_side import CallSide
 from actors.link.held import Held
 from actors.link.server import LinkServer
+from actors.link_client import LinkClient
 from actors.tasks import spawn, stop
 from models.errors import LinkUnavailable, Refused
 from models.planes.calls import ListenAnswer
-from models.planes.frames import PROTOCOL, Answer, Call, Hello, Run, Update, Welcome, encode
+from models.planes.frames import (
+    KEEPER,
+    PROTOCOL,
+    Answer,
+    Applied,
+    Call,
+    Done,
+    Hello,
+    Run,
+    Update,
+    Welcome,
+    encode,
+)
 from models.planes.state import RegionState
 from models.planes.wire import Splitter, read_from_link
 from tests.kit.link import REGION, LocalActors, Region, Worker, until
+
+AS_KEEPER = Hello(protocol=PROTOCOL, worker=0, pid=1, revision=-1, sheet=-1, part=KEEPER)
 
 
 class Site:
@@ -64,6 +79,15 @@ class Site:
         one = Worker(self.path, self.region, index, revision)
         self.tasks.append(spawn("worker", one.client.run()))
         await until(lambda: one.client.connected)
+        return one
+
+    async def keeper(self) -> LinkClient:
+        """A keeper, attached; the test fails when it is sent anything but answers."""
+        one = LinkClient(
+            self.path, worker=0, have=lambda: (-1, -1), on_update=pytest.fail, on_run=pytest.fail, part=KEEPER
+        )
+        self.tasks.append(spawn("keeper", one.run()))
+        await until(lambda: one.connected)
         return one
 
     async def raw(self) -> Raw:
@@ -216,6 +240,24 @@ async def test_commands_go_to_one_worker_in_turn_and_results_come_back(site: Sit
     assert site.done == [b"result"]
 
 
+async def test_a_keeper_delivers_records_and_is_nobody_else(site: Site) -> None:
+    """It is no worker, hears of no policy and no command; its large batches go to the recorder and nowhere else."""
+    keeper, worker = await site.keeper(), await site.worker(1)
+    site.publish(site.region.change(1, a="1"))
+    await until(lambda: site.server.workers == ((1, 1),))
+    _, signed = site.region.command("c")
+    assert all(site.server.run_command(signed) for _ in range(3))
+    await until(lambda: len(worker.runs) == 3)
+    batch = bytes(900_000)
+    assert (await keeper.call("recorder", "take", batch, 5.0)).endswith(b".take(30) " + batch)
+    for role, method in (("vault", "grant"), ("limiter", "reserve"), ("recorder", "ready")):
+        with pytest.raises(Refused):
+            await keeper.call(role, method, b"", 5.0)
+    with pytest.raises(Refused):
+        await worker.client.call("recorder", "take", b"", 5.0)
+    assert site.actors.grants == 0
+
+
 async def test_a_worker_that_does_not_read_holds_nobody_up_and_costs_little(site: Site) -> None:
     """It is sent no more than a bound; what it missed comes as one update once it reads again."""
     reader = await site.worker(0)
@@ -284,8 +326,21 @@ async def test_another_protocol_is_told_ours_and_let_go(site: Site) -> None:
         b"\x00\x00\x00\x02\xc1\xc1",
         encode(Welcome(1)),
         encode(Hello(protocol=PROTOCOL, worker=0, pid=1, revision=-1, sheet=-1)) * 2,
+        encode(Hello(protocol=PROTOCOL, worker=0, pid=1, revision=-1, sheet=-1, part="other")),
+        encode(AS_KEEPER) + encode(Applied(4, 2)),
+        encode(AS_KEEPER) + encode(Done(b"result")),
     ],
-    ids=["text", "no hello", "oversize", "garbage", "link's", "hello twice"],
+    ids=[
+        "text",
+        "no hello",
+        "oversize",
+        "garbage",
+        "link's",
+        "hello twice",
+        "neither worker nor keeper",
+        "a keeper's policy",
+        "a keeper's result",
+    ],
 )
 async def test_what_is_no_frame_of_a_worker_ends_its_connection_only(site: Site, said: bytes) -> None:
     """Others go on as if nothing had been."""
@@ -293,7 +348,7 @@ async def test_what_is_no_frame_of_a_worker_ends_its_connection_only(site: Site,
     raw = await site.raw()
     raw.writer.write(said)
     assert [frame for frame in await raw.rest() if not isinstance(frame, Welcome)] == []
-    assert site.actors.grants == 0
+    assert (site.actors.grants, site.done) == (0, [])
     assert await other.client.call("vault", "grant", b"ab", 5.0) == b"ba"
     assert site.server.workers == ((1, -1),)
 

@@ -31,10 +31,12 @@ from models.planes.frames import (
     FromWorker,
     Hello,
     Run,
+    Surrender,
     Update,
     Welcome,
     encode,
 )
+from models.planes.permits import Recall
 from models.planes.wire import Splitter, read_from_worker
 from tests.kit.link import until
 
@@ -143,6 +145,35 @@ async def test_says_hello_with_what_it_has_and_hands_over_updates_and_commands(
     assert ears.updates == [Update(None, SIGNED, None), Update(None, None, SIGNED)]
     assert ears.runs == [Run(SIGNED)]
     assert ears.changes == [True]
+
+
+async def test_a_holder_of_permits_says_so_and_hears_what_is_wanted_back(
+    link: HandLink, start: Start
+) -> None:
+    """Its name is in the hello, a surrender reaches it; a client that holds none leaves a surrender alone."""
+    asked: list[Surrender] = []
+    await start(holder="host-1/3/0a1b2c3d", on_surrender=asked.append)
+    assert [hello.holder for hello in link.of(Hello)] == ["host-1/3/0a1b2c3d"]
+    surrender = Surrender(Recall((("prx_a", "minute"),)))
+    link.say(surrender)
+    await until(lambda: asked)
+    assert asked == [surrender]
+    client, ears = await start()
+    link.say(surrender)
+    link.say(Run(SIGNED))
+    await until(lambda: ears.runs)
+    assert client.connected
+
+
+async def test_a_call_names_the_actor_of_several(link: HandLink, start: Start) -> None:
+    """The first of them unless told."""
+    client, _ = await start()
+    calls = [spawn("call", client.call("limiter", "reserve", b"", 5.0, shard=shard)) for shard in (0, 2)]
+    await until(lambda: len(link.of(Call)) == 2)
+    assert [call.shard for call in link.of(Call)] == [0, 2]
+    for call in link.of(Call):
+        link.say(Answer(call.number, b""))
+    await asyncio.gather(*calls)
 
 
 async def test_calls_at_the_same_time_each_get_their_own_answer(link: HandLink, start: Start) -> None:

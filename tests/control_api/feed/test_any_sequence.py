@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_api.feed.service import FeedService
-from control_api.ledger.change import Body, Key
+from control_api.ledger.change import PART_KINDS, Body, Key
 from models.planes.documents import read_document
 from tests.kit.plane import Follower, Plane, plane
-from tests.kit.writes import REGIONS, Write, apply_to, item_of, writes
+from tests.kit.writes import REGIONS, Write, apply_to, item_of, parent_of, writes
 
 Step = Write | tuple[Literal["poll", "lose", "restart"], str]
 
@@ -73,10 +73,14 @@ async def _poll(feed: FeedService, follower: Follower, model: dict[Key, Body]) -
     assert follower.state.documents == anew.state.documents
     assert follower.state.revision == anew.state.revision
     there = {
-        key for key, body in model.items() if key[0] != "rule" and body[f"{key[0]}Region"] == follower.region
+        key
+        for key, body in model.items()
+        if key[0] not in PART_KINDS and body[f"{key[0]}Region"] == follower.region
     }
     assert follower.state.documents.keys() == there
     for document in follower.state.documents.values():
         found = read_document(document, follower.region)
-        rules = {key[1] for key in model if key[0] == "rule" and key[1] in {one.id for one in found.rules}}
-        assert {one.id for one in found.rules} == rules
+        key = (document.kind, document.id)
+        for kind, parts in (("rule", found.rules), ("filter", found.filters)):
+            there = {one[1] for one in model if one[0] == kind and parent_of(one) == key}
+            assert {part.id for part in parts} == there

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from control_api.feed.view import JOURNAL, RegionView, document_of
@@ -10,7 +11,7 @@ from control_api.ledger.drafting import complete
 from control_api.ledger.projection import Projection
 from models.planes.documents import Unreadable, read_document
 from models.planes.state import root
-from tests.kit.plane import CLIENT, SIGNER, credential, gone, rule, target
+from tests.kit.plane import CLIENT, SIGNER, credential, filter_, gone, rule, target
 
 
 def made(projection: Projection, view: RegionView, *items: Item) -> int:
@@ -35,6 +36,22 @@ def test_a_rule_moves_its_parents_document_only() -> None:
     resource = projection.get("target", "tgt_a")
     assert resource is not None
     assert (resource.revision, resource.touched) == (1, second)
+
+
+def test_a_filter_rides_in_its_parents_document() -> None:
+    """Beside the rules, with its id; a parent without filters has none of it in its document."""
+    projection, view = Projection(), RegionView("us", 0)
+    bare = made(projection, view, target("tgt_a"))
+    step = view.step(-1, projection)
+    assert step is not None
+    assert "filters" not in orjson.loads(step.upserts[0].text)
+    made(projection, view, filter_("flt_1", ("target", "tgt_a"), "$.a"))
+    step = view.step(bare, projection)
+    assert step is not None
+    [document] = step.upserts
+    assert orjson.loads(document.text)["filters"] == [
+        {"action": "destroy", "paths": ["$.a"], "statuses": ["all"], "filterId": "flt_1"}
+    ]
 
 
 def test_from_too_far_back_everything_is_sent() -> None:

@@ -68,10 +68,11 @@ async def test_refused_patterns_and_sets_are_named(core: Api, monkeypatch: pytes
         ({"path": {"pattern": "(?=a)"}}, "path.pattern"),
         ({"headerChecks": [{"name": "x", "value": "["}]}, "headerChecks[0].value"),
         ({"queryChecks": [{"value": "x"}]}, "queryChecks[0].name"),
+        ({"bodyChecks": [{"jsonPath": {"pattern": "["}}]}, "bodyChecks[0].jsonPath.pattern"),
         ({"methods": ["GTE"]}, "methods[0]"),
         ({"priority": 1001}, "priority"),
         ({"effect": "maybe"}, "effect"),
-        ({"bodyChecks": []}, "bodyChecks"),
+        ({"claimChecks": []}, "claimChecks"),
         ({"colour": 1}, "colour"),
         ({"ruleId": "rule_mine"}, "ruleId"),
     ]
@@ -90,6 +91,12 @@ async def test_refused_patterns_and_sets_are_named(core: Api, monkeypatch: pytes
     assert "beside the other rules" in answer.json()["errors"][0]["message"]
     assert core.head == head + made
     assert (await core.post(path, {"effect": "deny", "path": {"pattern": "^/light"}})).status_code == 201
+
+    monkeypatch.setattr(references, "PROGRAM_MAX", references.PROGRAM_MAX // 10)
+    looks = {"jsonPath": {"pattern": heavy}, "matchValue": {"pattern": heavy}}
+    answer = await core.post(path, {"effect": "deny", "bodyChecks": [looks]})
+    assert fields(answer) == ["bodyChecks"]
+    monkeypatch.undo()
 
     monkeypatch.setattr(references, "RULES_MAX", made)
     assert fields(await core.post(path, {"effect": "deny"})) == ["rules"]

@@ -9,7 +9,7 @@ from control_api.ledger.drafting import complete
 from control_api.ledger.projection import Projection
 from models.custody.orders import Forget, Revoke, read_order, sign_order
 from models.errors import SchemaTooNew
-from tests.kit.plane import CLIENT, SIGNER, VERIFIER, credential, gone, rule, target
+from tests.kit.plane import CLIENT, SIGNER, VERIFIER, credential, filter_, gone, rule, target
 
 
 def drafted(projection: Projection, draft: Draft) -> Change:
@@ -48,6 +48,18 @@ def test_rules_go_with_what_they_stand_on() -> None:
     change = made(projection, gone(first), gone(target("tgt_a")))
     assert [item.id for item in change.items] == ["rule_1", "tgt_a", "rule_2"]
     assert [one.id for one in projection.list("rule")] == ["rule_3"]
+
+
+def test_filters_go_with_what_they_stand_on() -> None:
+    """As rules do; and a change of one is a change of its parent's region."""
+    projection = Projection()
+    made(projection, target("tgt_a", "eu"), rule("rule_1", ("target", "tgt_a")))
+    one = filter_("flt_1", ("target", "tgt_a"))
+    assert made(projection, one).regions == ("eu",)
+    change = made(projection, gone(target("tgt_a", "eu")))
+    assert [item.id for item in change.items] == ["tgt_a", "rule_1", "flt_1"]
+    assert [item.after for item in change.items] == [None, None, None]
+    assert projection.list("filter") == []
 
 
 def test_regions_come_from_the_items() -> None:

@@ -84,6 +84,7 @@ async def test_every_route_for_every_role_and_scope(core: Api) -> None:
     """403 or 404 exactly where the table says so, before anything else is looked at, and nothing is stored."""
     ids = await core.stack()
     rule = await core.make(f"{{c}}/targets/{ids['target']}/rules", {"effect": "deny"})
+    one = await core.make(f"{{c}}/targets/{ids['target']}/filters", {"action": "destroy", "paths": ["$.a"]})
     stranger, _ = await core.new_user()
     everybody = await people(core)
     values = {
@@ -98,6 +99,8 @@ async def test_every_route_for_every_role_and_scope(core: Api) -> None:
         "targetId": "tgt_none",
         "proxyId": "prx_none",
         "ruleId": rule["ruleId"],
+        "filterId": one["filterId"],
+        "requestId": "req_none",
     }
     head = core.head
     checked = 0

@@ -114,6 +114,37 @@ def test_a_document_is_one_text_whatever_the_order() -> None:
     assert orjson.loads(first.text) == {**body, "targetId": "tgt", "clientId": CLIENT, "rules": [RULE]}
 
 
+def test_filters_ride_beside_the_rules() -> None:
+    """In one form for every owner, read back as they were; a document without any says nothing of them."""
+    one = {"filterId": "flt_1", "action": "mask", "paths": ["$..pan"], "mask": {"keepLast": 4}}
+    documents = {
+        "credential": credential_document(
+            "c", CLIENT, 4, orjson.loads(credential("c").text), [], filters=[one]
+        ),
+        "target": target_document("t", CLIENT, 4, orjson.loads(target("t").text), [RULE], filters=[one]),
+        "proxy": proxy_document("p", CLIENT, 4, orjson.loads(proxy("p").text), [], filters=[one]),
+    }
+    for kind, document in documents.items():
+        assert (
+            b'"filters":[{"action":"mask","filterId":"flt_1","mask":{"keepLast":4},"paths":["$..pan"]}]'
+            in document.text
+        )
+        found = read_document(document, REGION)
+        assert not isinstance(found, Unreadable), (kind, found)
+        assert [(each.id, each.paths) for each in found.filters] == [("flt_1", ("$..pan",))]
+    assert b"filters" not in target("t", [RULE]).text
+
+
+def test_a_filter_that_is_not_understood_breaks_what_needs_it() -> None:
+    """As if a newer control plane had sent it: the proxy is refused, and no answer passes unfiltered."""
+    one = {"filterId": "flt_1", "action": "hash", "paths": ["$..pan"]}
+    bad = target_document("tgt", CLIENT, 4, orjson.loads(target().text), [], filters=[one])
+    compiled = policy(region(bad, proxy("prx")))
+    [broken] = compiled.broken
+    assert (broken.id, isinstance(compiled.proxies[b"prx"], BrokenProxy)) == ("prx", True)
+    assert "filters[0].action" in broken.reason
+
+
 def test_a_credential_document_never_holds_a_secret() -> None:
     """The writer refuses; an empty place for one is left out."""
     with pytest.raises(ValueError, match="no secret") as error:
@@ -161,7 +192,7 @@ UNREADABLE: dict[str, Document] = {
     "an unknown field": target(targetWeather="fine"),
     "a value out of range": target(targetTimeoutMs=-5),
     "a pattern that does not compile": target(rules=[{**RULE, "path": {"pattern": "("}}]),
-    "a rule of a newer version": target(rules=[{**RULE, "bodyChecks": []}]),
+    "a rule of a newer version": target(rules=[{**RULE, "claimChecks": []}]),
     "very deep": Document("target", "tgt", 3, b'{"a":' * 5000 + b"1" + b"}" * 5000),
 }
 

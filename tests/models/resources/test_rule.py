@@ -6,7 +6,7 @@ import httptools
 import pytest
 from pydantic import ValidationError
 
-from models.resources import FieldCheck, PathCheck, Rule, problems
+from models.resources import BodyCheck, FieldCheck, Matcher, PathCheck, Rule, problems
 from models.resources.rule import METHODS
 
 
@@ -23,14 +23,14 @@ def faults(**fields):
 def test_a_rule_without_checks_has_the_defaults_of_the_contract():
     """Priority 0, enforced, active, and nothing to check."""
     assert read() == Rule(
-        id="r", effect="deny", priority=0, methods=None, path=None, header_checks=(), query_checks=(),
+        id="r", effect="deny", priority=0, methods=None, path=None, header_checks=(), query_checks=(), body_checks=(),
         mode="enforce", active=True, notes=None,
     )  # fmt: skip
 
 
 def test_every_optional_field_may_be_null():
     """As if it were left out."""
-    optional = ("methods", "path", "headerChecks", "queryChecks", "notes")
+    optional = ("methods", "path", "headerChecks", "queryChecks", "bodyChecks", "notes")
     assert read(**dict.fromkeys(optional)) == read()
 
 
@@ -40,6 +40,7 @@ def test_every_optional_field_may_be_null():
         ({"path": "/x"}, "must be a mapping of fields"),
         ({"methods": []}, "must have at least 1 element"),
         ({"headerChecks": [{"name": "x"}] * 33}, "must have at most 32 elements"),
+        ({"bodyChecks": [{"jsonPath": {"pattern": "x"}}] * 33}, "must have at most 32 elements"),
         ({"notes": "x" * 4097}, "must have at most 4096 characters"),
     ],
 )
@@ -55,11 +56,29 @@ def test_checks_are_read_by_their_wire_names():
         path={"pattern": "^/admin"},
         headerChecks=[{"name": "^x-a$", "value": "^1$", "presence": "must_not_exist"}],
         queryChecks=[{"name": "debug"}],
+        bodyChecks=[
+            {"jsonPath": {"pattern": r"^\$\['a'\]$"}},
+            {
+                "jsonPath": {"pattern": "b"},
+                "matchValue": {"pattern": "^1$"},
+                "presence": "must_not_exist",
+            },
+        ],
     )
     assert rule.methods == ("GET", "POST")
     assert rule.path == PathCheck(pattern="^/admin", presence="must_exist")
     assert rule.header_checks == (FieldCheck(name="^x-a$", value="^1$", presence="must_not_exist"),)
     assert rule.query_checks == (FieldCheck(name="debug", value=None, presence="must_exist"),)
+    assert rule.body_checks == (
+        BodyCheck(json_path=Matcher(pattern=r"^\$\['a'\]$"), match_value=None, presence="must_exist"),
+        BodyCheck(
+            json_path=Matcher(pattern="b"), match_value=Matcher(pattern="^1$"), presence="must_not_exist"
+        ),
+    )
+    assert (
+        read(bodyChecks=[{"jsonPath": {"pattern": "a"}, "matchValue": None}]).body_checks[0].match_value
+        is None
+    )
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -110,14 +129,36 @@ def test_every_pattern_is_compiled_before_it_is_accepted():
     assert faults(path={"pattern": "(a{200})"})[0][0] == "path.pattern"
     assert faults(headerChecks=[{"name": "a", "value": "["}])[0][0] == "headerChecks.0.value"
     assert faults(queryChecks=[{"name": "*"}])[0][0] == "queryChecks.0.name"
+    assert faults(bodyChecks=[{"jsonPath": {"pattern": "["}}])[0][0] == "bodyChecks.0.jsonPath.pattern"
+    assert (
+        faults(bodyChecks=[{"jsonPath": {"pattern": "a"}, "matchValue": {"pattern": "*"}}])[0][0]
+        == "bodyChecks.0.matchValue.pattern"
+    )
     assert read(path={"pattern": "é" * 512}).path is not None
     assert faults(path={"pattern": "é" * 513})[0][0] == "path.pattern"
 
 
-@pytest.mark.parametrize("field", ["bodyChecks", "claimChecks"])
-def test_checks_that_come_later_say_so(field):
+def test_checks_that_come_later_say_so():
     """A rule that cannot be enforced in full is never accepted in part."""
-    assert faults(**{field: []}) == [(field, "not available in this version")]
+    assert faults(claimChecks=[]) == [("claimChecks", "not available in this version")]
+
+
+@pytest.mark.parametrize(
+    ("check", "field"),
+    [
+        ({}, "jsonPath"),
+        ({"jsonPath": "$.a"}, "jsonPath"),
+        ({"jsonPath": {}}, "jsonPath.pattern"),
+        ({"jsonPath": {"pattern": "a", "flags": "i"}}, "jsonPath.flags"),
+        ({"jsonPath": {"pattern": "a"}, "matchValue": "1"}, "matchValue"),
+        ({"jsonPath": {"pattern": "a"}, "presence": "maybe"}, "presence"),
+        ({"jsonPath": {"pattern": "a"}, "value": "1"}, "value"),
+    ],
+    ids=str,
+)
+def test_a_body_check_has_its_own_shape(check, field):
+    """A pattern over the path, perhaps one over the value, and a presence; nothing else, and nothing shorter."""
+    assert faults(bodyChecks=[check])[0][0] == f"bodyChecks.0.{field}"
 
 
 @pytest.mark.parametrize(("field", "value"), [("effect", "alow"), ("mode", "off"), ("active", "yes")])

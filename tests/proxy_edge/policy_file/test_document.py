@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.resources import Client, Credential, Proxy, Rule, Target
+from models.resources import Client, Credential, Filter, Proxy, Rule, Target
 from models.secret import Secret
 from proxy_edge.policy_file.document import read_document
 from proxy_edge.policy_file.findings import Findings
@@ -27,13 +27,14 @@ VALID = {
     "targets": [{"targetId": "t", "targetName": "T", "targetBaseURL": "http://a"}],
     "proxies": [
         {"proxyId": "p", "proxyName": "P", "proxyProxyCredentialIds": ["in"], "proxyTargetId": "t",
-         "proxyTargetCredentialId": "out", "rules": [{"effect": "deny", "path": {"pattern": "^/a"}}]},
+         "proxyTargetCredentialId": "out", "rules": [{"effect": "deny", "path": {"pattern": "^/a"}}],
+         "filters": [{"action": "mask", "paths": ["$.a"], "mask": {"character": "x"}}]},
     ],
 }  # fmt: skip
 NAMES = sorted(
     {
         field.alias
-        for kind in (Client, Credential, Proxy, Rule, Target)
+        for kind in (Client, Credential, Filter, Proxy, Rule, Target)
         for field in kind.model_fields.values()
     }
 )

@@ -95,6 +95,41 @@ def test_a_rule_id_is_bounded_whatever_the_owner(folder):
     assert first == second
 
 
+FILTERED = (
+    POLICY
+    + """\
+    filters:
+      - {action: mask, paths: [$..pan], mask: {keepLast: 4}}
+      - {action: destroy, paths: ["$.a", "$['b']"], filterId: own}
+      - {action: retain, paths: [$]}
+"""
+)
+
+
+def test_filters_stand_beside_the_rules(folder):
+    """On whatever has rules, with ids of their own that follow from the file."""
+    (folder / "policy.yaml").write_text(FILTERED)
+    filters = load(folder).proxies[0].filters
+    assert [(one.id, one.action) for one in filters] == [
+        ("filter-proxy-p-1", "mask"),
+        ("own", "destroy"),
+        ("filter-proxy-p-3", "retain"),
+    ]
+    assert load(folder).credentials[0].filters == ()
+
+
+def test_redact_is_refused_in_a_policy_file(folder):
+    """It would need a redactor; everything else about it is said as well."""
+    bad = FILTERED.replace("action: retain, paths: [$]", "action: redact, paths: [x], filterId: own")
+    (folder / "policy.yaml").write_text(bad)
+    found = refused(folder)
+    assert {line for line, _, _ in found} == {27}
+    by_field = {field: message for _, field, message in found}
+    assert by_field.keys() == {f"proxies[0].filters[2].{name}" for name in ("action", "paths[0]", "filterId")}
+    assert "needs a redactor" in by_field["proxies[0].filters[2].action"]
+    assert by_field["proxies[0].filters[2].filterId"] == "is already the id of another filter"
+
+
 def test_limits_of_the_client_are_copied_where_the_proxy_has_none(folder):
     """A proxy's own limit wins; `null` opts out."""
     proxy = load(folder).proxies[0]

@@ -3,144 +3,63 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from models.planes.records import Batch
+from proxy_edge.records.delivery import spool_directory
 from proxy_edge.records.keeper import Keeper, records_file, ring_directory
 from proxy_edge.records.mark import MarkFile
 from proxy_edge.records.sink import NdjsonSink
+from proxy_edge.records.spool import SpoolSink
+from tests.proxy_edge.records.control import Control
+from tests.proxy_edge.records.deaths import check, deaths
 from tests.proxy_edge.records.samples import files
-
-ROOT = Path(__file__).resolve().parents[3]
-FOLDER = Path(__file__).parent
-WORKERS = 2
-KILLS = ("keeper", "worker", "both", "keeper", "everything", "keeper", "keeper", "both")
-
-
-class Edge:
-    """Busy workers and a busy keeper in one home; their own warnings count as errors, too."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.names: list[str] = []
-        self.serving: dict[int, str] = {}
-        self.workers: dict[int, subprocess.Popen[bytes]] = {}
-        self.keeper = self._start("busy_keeper.py")
-        for index in range(WORKERS):
-            self.start_worker(index)
-
-    def start_worker(self, index: int) -> None:
-        name = self.serving[index] = f"w{len(self.names)}"
-        self.names.append(name)
-        self.workers[index] = self._start("busy_worker.py", str(index), name)
-
-    def start_keeper(self) -> None:
-        self.keeper = self._start("busy_keeper.py")
-
-    def _start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-W", "error", str(FOLDER / program), str(self.home), *arguments],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-
-    def wait(self, condition: Callable[[], object]) -> None:
-        """Looks as often as it can, so that what follows happens anywhere in the work of the others."""
-        deadline = time.monotonic() + 30
-        while not condition():
-            assert self.keeper.poll() is None
-            assert all(worker.poll() is None for worker in self.workers.values())
-            assert time.monotonic() < deadline
-            os.sched_yield()
-
-    def delivered(self) -> int:
-        """Bytes in the sink."""
-        path = records_file(self.home)
-        return path.stat().st_size if path.exists() else 0
-
-    def requests(self, name: str) -> int:
-        """How many requests a worker has opened."""
-        path = self.home / name
-        if not path.exists() or not path.stat().st_size:
-            return 0
-        return len(path.read_bytes().rstrip(b"\0"))
-
-    def close(self) -> None:
-        """Leaves no process behind."""
-        for process in (self.keeper, *self.workers.values()):
-            kill(process)
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL, and waits for the end."""
-    process.send_signal(signal.SIGKILL)
-    process.wait()
 
 
 async def test_killed_workers_and_keepers_lose_and_repeat_no_record(tmp_path: Path) -> None:
-    """Under load, at random points: the keeper, a worker, one of each, all; also while others' records are recovered.
-
-    In the end every request that was opened is there exactly once: with its status where `close` had
-    returned, with that or `unknown` where it had not.
-    """
-    choose = random.Random(os.environ.get("PYTHONHASHSEED"))
-    edge = Edge(tmp_path)
-    try:
-        for victims in KILLS:
-            for name in edge.serving.values():
-                least = choose.randrange(800)
-                edge.wait(lambda name=name, least=least: edge.requests(name) > least)
-            goal = edge.delivered() + choose.choice((1, 10_000, 200_000)) + choose.randrange(10_000)
-            edge.wait(lambda goal=goal: edge.delivered() >= goal)
-            worker = choose.randrange(WORKERS)
-            if victims != "worker":
-                kill(edge.keeper)
-            for index in range(WORKERS):
-                if victims == "everything" or (victims in {"worker", "both"} and index == worker):
-                    kill(edge.workers[index])
-                    edge.start_worker(index)
-            if victims != "worker":
-                edge.start_keeper()
-    finally:
-        edge.close()
-
-    keeper = Keeper(
-        ring_directory(tmp_path), MarkFile(tmp_path / "keeper.mark"), NdjsonSink(records_file(tmp_path))
-    )
+    """With the local file: every record is in it once."""
+    path = records_file(tmp_path)
+    names = deaths(tmp_path, "busy_keeper.py", lambda: path.stat().st_size if path.exists() else 0, 200_000)
+    keeper = Keeper(ring_directory(tmp_path), MarkFile(tmp_path / "keeper.mark"), NdjsonSink(path))
     assert await keeper.stop(deadline=60) == 0
     assert files(ring_directory(tmp_path)) == []
-    check(tmp_path, edge.names)
+    check(tmp_path, names, whole(path.read_bytes()))
 
 
-def check(home: Path, names: list[str]) -> None:
-    """Compares the sink with what the workers said they had done."""
-    statuses: dict[str, object] = {}
-    times: Counter[str] = Counter()
-    for text in records_file(home).read_bytes().splitlines():
+def whole(text: bytes) -> Iterator[dict[str, Any]]:
+    """The records, but those that were cut off by a kill inside the write: they come whole later."""
+    for line in text.splitlines():
         try:
-            record = json.loads(text)
-        except ValueError:  # cut off by a kill inside the write; its record comes whole later
+            yield json.loads(line)
+        except ValueError:
             continue
-        statuses[record["requestId"]] = record["status"]
-        times[record["requestId"]] += 1
-    assert set(times.values()) == {1}
-    for name in names:
-        path = home / name
-        said = path.read_bytes().rstrip(b"\0") if path.exists() else b""
-        for number, state in enumerate(said):
-            status = statuses.pop(f"{name}-{number}", None)
-            if state == 2:
-                assert status == 200
-            elif state == 1:
-                assert status in {200, "unknown"}
-            else:
-                assert status in {None, "unknown"}
-        # One more may have been opened without having been told.
-        assert statuses.pop(f"{name}-{len(said)}", "unknown") == "unknown"
-    assert statuses == {}
+
+
+async def test_killed_shippers_lose_and_repeat_no_record_either(tmp_path: Path) -> None:
+    """With spool and recorder: every record is in one batch, and a batch that came again was the same.
+
+    The recorder takes batches, forgets to say so, is away, and refuses what has more than one record; it finds
+    nothing that it has twice.
+    """
+    control = Control(tmp_path)
+    names = deaths(tmp_path, "busy_spooler.py", control.size, 50_000)
+    keeper_left = Keeper(
+        ring_directory(tmp_path),
+        MarkFile(tmp_path / "keeper.mark"),
+        SpoolSink(spool_directory(tmp_path), "edge-1", most=1 << 30),
+    )
+    assert await keeper_left.stop(deadline=60) == 0
+    assert files(ring_directory(tmp_path)) == []
+    spool = SpoolSink(spool_directory(tmp_path), "edge-1", most=1 << 30)
+    assert spool.refused == 0
+    while spool.depth:
+        control.keep(msgspec.msgpack.encode(await spool.next()))
+        spool.delivered()
+    assert control.contradictions() == []
+    batches = [msgspec.msgpack.decode(text, type=Batch) for text in control.batches()]
+    assert len({batch.source for batch in batches}) == 1
+    check(tmp_path, names, (json.loads(line) for batch in batches for line in batch.lines.splitlines()))

@@ -125,6 +125,14 @@ def test_cookies_and_ranges_where_the_target_takes_them(tmp_path: Path) -> None:
     assert lines(found, *own)[2:] == [*[name + b": " + value for name, value in own], *OURS[1:]]
 
 
+def test_where_answers_are_filtered_they_are_asked_for_whole_and_plain(tmp_path: Path) -> None:
+    """Although nothing is scrubbed from bodies: whether a filter applies is known from the answer's status only."""
+    filters = [{"action": "destroy", "paths": ["$.a"], "statuses": ["404"]}]
+    found = proxy(tmp_path, targetScrub="headers", filters=filters)
+    own = [(b"range", b"bytes=0-1"), (b"if-range", b"x"), (b"accept-encoding", b"gzip")]
+    assert lines(found, *own)[2:] == OURS
+
+
 def test_an_injected_header_replaces_the_callers(tmp_path: Path) -> None:
     """Also one that would otherwise pass."""
     made = Injection.in_header("X-Token", "", Secret("secret-0123456789"))

@@ -10,6 +10,7 @@ import pytest
 from models.errors import RuleDenied
 from models.policy import CompiledProxy
 from models.request import CanonicalRequest
+from models.rules import Undecided
 from proxy_edge.steps.rules import decide, enforce
 from tests.kit.edge import policy
 from tests.kit.memory import bundle
@@ -45,6 +46,14 @@ def test_every_scope_can_deny(tmp_path: Path, fields: dict[str, Any], scope: str
     with pytest.raises(RuleDenied) as denied:
         enforce(decision)
     assert (denied.value.scope, denied.value.rule_id) == (scope, "r-deny")
+
+
+def test_a_rule_that_looks_into_the_body_leaves_it_open(tmp_path: Path) -> None:
+    """Which is no permission: whoever takes it for one finds another effect."""
+    looks = {"effect": "deny", "bodyChecks": [{"jsonPath": {"pattern": "a"}}]}
+    decision = decide(proxy(tmp_path, rules=[looks]), "caller", request(b"/"))
+    assert isinstance(decision, Undecided)
+    assert decision.effect not in {"allow", "deny"}
 
 
 def test_a_default_denies_without_a_rule(tmp_path: Path) -> None:

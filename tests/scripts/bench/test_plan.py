@@ -13,7 +13,7 @@ from scripts.bench.plan import PEERS, Plan, parse
 def test_the_default_run_stays_under_four_minutes():
     """Everybody runs it, so it is bounded."""
     assert parse([]).estimated_seconds() < 240
-    assert parse(["--quick"]).estimated_seconds() < 60
+    assert parse(["--quick"]).estimated_seconds() < 90
 
 
 def test_rounds_alternate_between_the_peers():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 
 from scripts.bench.errors import PeerError
-from scripts.bench.processes import Processes, find_program, free_port, has_ended, wait_until
+from scripts.bench.processes import Processes, find_program, free_port, free_ports, has_ended, wait_until
 
 NOBODY = frozenset[int]()
 
@@ -80,3 +81,11 @@ def test_programs_are_found_and_ports_are_free():
     assert find_program("sh")
     assert find_program("no-such-program-here") is None
     assert 0 < free_port() < 65536
+
+
+def test_ports_are_neighbours_and_free() -> None:
+    """What listens there is stepped over."""
+    first = free_ports(3)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", first + 1))
+        assert free_ports(3) > first + 1

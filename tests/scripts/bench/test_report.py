@@ -45,7 +45,8 @@ def test_the_text_ends_with_the_acceptance_lines_and_states_the_placement():
     """Whoever reads only the last lines reads what matters."""
     text = report.text(setting(), PLAN, ROWS)
     assert "cores: proxy on core 0" in text
-    assert text.splitlines()[-2].startswith("exeat/envoy at 32 connections: not measured")
+    assert text.splitlines()[-3].startswith("exeat/envoy at 32 connections: not measured")
+    assert text.splitlines()[-2].startswith("planes/exeat at 32 connections: not measured")
     assert text.splitlines()[-1].startswith("added p50 at 1 connection: ")
 
 

@@ -66,15 +66,20 @@ def test_a_pair_without_samples_says_so():
 
 
 def test_acceptance_names_the_ratio_and_the_added_latencies():
-    """The two lines that a run is judged by."""
+    """The lines that a run is judged by; the planes beside the policy file, in the same rounds."""
     entries = [
         *three_rounds(),
+        *(
+            measured(number, 32, "planes", rate, 200.0)
+            for number, rate in ((1, 27_000), (2, 13_500), (3, 6_000))
+        ),
         measured(1, 1, "direct", 40_000, 20.0),
         measured(1, 1, "envoy", 5_000, 210.4),
         measured(1, 1, "exeat", 9_000, 120.0),
     ]
-    assert acceptance(rows(entries, {}, (1, 32), PEERS)) == [
+    assert acceptance(rows(entries, {}, (1, 32), (*PEERS, "planes"))) == [
         "exeat/envoy at 32 connections: 1.50 (at least 0.9: met)",
+        "planes/exeat at 32 connections: 0.90 (at least 0.9: met)",
         "added p50 at 1 connection: exeat 100 us, envoy 190 us",
     ]
 
@@ -84,6 +89,7 @@ def test_acceptance_says_what_is_missing():
     table = rows(three_rounds(), {(32, "exeat"): "not installed"}, (32,), PEERS)
     assert acceptance(table) == [
         "exeat/envoy at 32 connections: not measured (exeat: not installed)",
+        "planes/exeat at 32 connections: not measured (planes: not asked for; exeat: not installed)",
         "added p50 at 1 connection: exeat not measured, envoy not measured",
     ]
     assert "not asked for" in acceptance([])[0]

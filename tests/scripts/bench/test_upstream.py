@@ -37,6 +37,14 @@ def test_the_load_answer_has_250_bytes_of_json():
     assert json.loads(upstream.answer_body())["id"] == 42
 
 
+def test_the_people_are_ten_texts_in_two_kilobytes(port: int):
+    """What redaction is measured with."""
+    body = upstream.people_body()
+    assert 1900 < len(body) < 2300
+    assert len(json.loads(body)["tickets"]) == 10
+    assert probes.ask(port, governance.PEOPLE_PATH, {}).body == body
+
+
 def test_the_target_answers_load_and_says_what_it_saw(port: int):
     """The paths that the checks of the peers rely on."""
     for path in (governance.LOAD_PATH, governance.LIMITED_PATH):

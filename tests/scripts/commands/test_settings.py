@@ -9,9 +9,9 @@ from scripts.commands.settings import programs
 
 
 def test_every_program_is_there_and_every_setting_says_what_it_means() -> None:
-    """Up, control, edge, actors, link, demo upstream; no field without a description."""
+    """Up, control, edge, actors, link, evaluation, demo upstream; no field without a description."""
     found = programs()
-    assert len(found) == 6
+    assert len(found) == 7
     silent = [
         f"{name}: {field}"
         for name, model in found

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from actors.names import posts
 from models.errors import ConfigurationError
 from models.home import short_directory
 from scripts.up import ray_head, ray_hook
@@ -31,7 +32,8 @@ def test_command_binds_loopback_and_no_port_of_others(head: Head, tmp_path: Path
     assert set(ports.values()) == {"0"}
     assert {"--include-dashboard=false", "--no-monitor", "--disable-usage-stats", "--block"} <= set(found)
     assert '--resources={"region:a": 1, "region:b": 1}' in found
-    assert "--num-cpus=4" in found
+    assert f"--num-cpus={2 * len(posts())}" in found  # an idle worker for each actor
+    assert f"--memory={2 * len(posts()) * 512 << 20}" in found
     assert f"--temp-dir={tmp_path / 'short'}" in found
 
 

@@ -84,6 +84,25 @@ def test_parts_are_listed_with_what_is_true_now(home: Path, stranger: int) -> No
     ]
 
 
+def test_actors_have_numbers_where_a_role_has_several(home: Path) -> None:
+    """Also those that nobody has heard of yet."""
+    mine = sessions.look(os.getpid())
+    assert mine is not None
+    members = ["PolicyRegistry", "RateLimiter/0", "Recorder", "Redactor/0", "Redactor/1"]
+    write(
+        home,
+        part("actors", mine.pid, mine.start, actors={**dict.fromkeys(members, 0), "Redactor/1": mine.pid}),
+    )
+    (home / "run" / "ray.json").write_text(json.dumps({"session": mine.session, "start": 0, "boot": ""}))
+    assert [row[:4] for row in status.rows(home)][2:] == [
+        ("registry", "a", None, "down"),
+        ("limiter", "a", None, "down"),
+        ("recorder", "a", None, "down"),
+        ("redactor/0", "a", None, "down"),
+        ("redactor/1", "a", mine.pid, "running"),
+    ]
+
+
 def test_after_a_stop_every_part_is_stopped(home: Path) -> None:
     """Also after a kill, when nobody wrote so."""
     write(home, part("control", os.getpid(), 1), start=1)

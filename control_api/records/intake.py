@@ -1,0 +1,162 @@
+"""How records come in: every batch of a report is read before anything is stored, then each is stored and counted once.
+
+Records first, then roll-ups, then the source's number: whoever dies in between is asked again, and what was done is
+found done. What the region counted itself is not looked at; counted is what is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from control_api.records.layout import RECORDS, SOURCES, mark
+from control_api.records.lines import Line, entry_id, entry_of, read_line
+from control_api.records.rollups import Rollups, additions
+from models.errors import Invalid, VersionConflict
+from models.planes.records import MOST_BYTES, MOST_RECORDS, RecordBatch
+from store.interface import ABSENT, Store, StreamEntry
+
+MOST_NUMBER: Final = 2**62
+APPENDED_AT_ONCE: Final = 256
+"""Records in one write, so that neither the loop nor a question to the store waits long."""
+
+_SOURCE: Final = re.compile(r"[\x21-\x7e]{1,256}")
+
+_AT_ONCE: Final = 128
+"""Lines read before others have a turn of the loop: about 2 ms."""
+
+Owner = Callable[[str], tuple[str, str] | None]
+"""From a proxy's id to (client id, region); None for a proxy that is not known, or not any more."""
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A batch that was read."""
+
+    region: str
+    told: str
+    number: int
+    lines: tuple[Line, ...]
+
+    @property
+    def source(self) -> str:
+        """With its region, so that no region speaks for another."""
+        return f"{self.region}/{self.told}"
+
+    @property
+    def name(self) -> str:
+        """What its records say of where they came from."""
+        return f"{self.source}#{self.number}"
+
+
+class Intake:
+    """Takes batches over. One at a time, so that batches of one process do not race each other."""
+
+    def __init__(self, store: Store, owner: Owner) -> None:
+        self._store, self._owner = store, owner
+        self._rollups = Rollups(store)
+        self._turn = asyncio.Lock()
+
+    async def take(self, region: str, batches: Sequence[RecordBatch]) -> None:
+        """Returns when the store has all batches, each once. Raises Invalid (then nothing was stored), StoreUnavailable.
+
+        Batches of a source come by rising number, in one report and from one to the next; one whose number was
+        taken over already has no effect. Invalid names `records[i]`, counted from 0.
+        """
+        checked = [await self._check(region, index, batch) for index, batch in enumerate(batches)]
+        _check_order(checked)
+        async with self._turn:
+            for one in checked:
+                await self._take(one)
+
+    async def _check(self, region: str, index: int, batch: RecordBatch) -> Checked:
+        found: list[Line] = []
+        try:
+            if not 1 <= batch.number <= MOST_NUMBER:
+                raise ValueError("has a number that is none")
+            if not _SOURCE.fullmatch(batch.source):
+                raise ValueError("has a source that is none")
+            lines = _split(batch.lines)
+            for number, line in enumerate(lines, 1):
+                if not number % _AT_ONCE:
+                    await asyncio.sleep(0)
+                try:
+                    found.append(self._read(line, region))
+                except ValueError as wrong:
+                    raise ValueError(f"line {number} {wrong}") from None
+        except ValueError as wrong:
+            errors = ((f"records[{index}]", str(wrong)),)
+            raise Invalid("The report cannot be read", errors=errors) from None
+        return Checked(region, batch.source, batch.number, tuple(found))
+
+    def _read(self, line: bytes, region: str) -> Line:
+        found = read_line(line, region)
+        owner = self._owner(found.proxy_id)
+        if owner is not None and owner != (found.client_id, region):
+            raise ValueError("is of a proxy of another client or region")
+        return found
+
+    async def _take(self, batch: Checked) -> None:
+        stored = await self._store.get(SOURCES, batch.source)
+        if stored is not None and stored.document["number"] >= batch.number:
+            return
+        lines = await self._keep(batch)
+        await self._rollups.add(batch.source, batch.number, additions(lines))
+        await self._settle(batch)
+
+    async def _keep(self, batch: Checked) -> list[Line]:
+        """Stores the records; those that this batch was the first to bring, also when it brings them again."""
+        ids: dict[str, Line] = {}
+        for line in batch.lines:
+            ids.setdefault(entry_id(batch.region, line.request_id), line)
+        entries = [
+            StreamEntry(
+                one, mark(line.client_id, line.proxy_id), line.received_ms, entry_of(line, batch.name)
+            )
+            for one, line in ids.items()
+        ]
+        new = 0
+        for start in range(0, len(entries), APPENDED_AT_ONCE):
+            new += await self._store.append(RECORDS, entries[start : start + APPENDED_AT_ONCE])
+        if new == len(entries):
+            return list(ids.values())
+        there = await self._store.fetch(RECORDS, list(ids))
+        return [ids[entry.id] for entry in there if entry.document["batch"] == batch.name]
+
+    async def _settle(self, batch: Checked) -> None:
+        """Writes down that the batch is done. The number never goes back."""
+        while True:
+            stored = await self._store.get(SOURCES, batch.source)
+            if stored is not None and stored.document["number"] >= batch.number:
+                return
+            expected = ABSENT if stored is None else stored.version
+            try:
+                await self._store.put(SOURCES, batch.source, {"number": batch.number}, expected=expected)
+            except VersionConflict:
+                continue
+            return
+
+
+def _split(lines: bytes) -> list[bytes]:
+    if not lines:
+        return []
+    if not lines.endswith(b"\n"):
+        raise ValueError("ends inside a line")
+    found = lines[:-1].split(b"\n")
+    if len(found) > MOST_RECORDS:
+        raise ValueError(f"has more than {MOST_RECORDS} records")
+    if len(found) > 1 and len(lines) > MOST_BYTES:
+        raise ValueError(f"has more than {MOST_BYTES} bytes")
+    return found
+
+
+def _check_order(batches: Sequence[Checked]) -> None:
+    newest: dict[str, int] = {}
+    for index, batch in enumerate(batches):
+        if newest.get(batch.source, 0) >= batch.number:
+            errors = ((f"records[{index}]", "has a number that is not above the one before it"),)
+            raise Invalid("The report cannot be read", errors=errors)
+        newest[batch.source] = batch.number
