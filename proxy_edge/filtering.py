@@ -23,6 +23,7 @@ from models.errors import (
 from models.filters.apply import Filtering
 from models.planes.texts import Span
 from proxy_edge.aside import LARGE
+from proxy_edge.redaction import MOST_SECONDS
 from proxy_edge.relay import WAIT, Next
 from proxy_edge.steps import filter as step
 from proxy_edge.steps.respond import LENGTH, check_scrub
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from proxy_edge.exchange import Exchange
     from proxy_edge.upstream.connection import UpstreamConnection
 
-_ASK_SECONDS = 10.0
-"""Longer than a redactor is asked; whoever asks gives up before with RedactionFailed."""
+_ASK_SECONDS = MOST_SECONDS + 5.0
+"""Longer than redactors are asked; whoever asks gives up before with RedactionFailed."""
 _WORK_SECONDS = 30.0
 """For parsing, filtering and writing a large answer, others before it included."""
 

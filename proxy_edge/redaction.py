@@ -18,7 +18,11 @@ from models.planes.texts import MOST_BYTES, MOST_TEXTS, Find, Found, Span
 from proxy_edge.tasks import spawn
 
 SECONDS: Final = 5.0
-"""From the question to the last answer (API.md section 3, `redaction-failed`)."""
+"""Without a redactor's answer until we give up (API.md section 3, `redaction-failed`)."""
+MOST_SECONDS: Final = 60.0
+"""From the question to the last answer, for the texts of a large answer that redactors do get on with."""
+TOGETHER: Final = 4
+"""Calls of one question under way at once: so many that a pool shares them, so few that each is answered in time."""
 CALL_BYTES: Final = MOST_BYTES // 6
 CALL_TEXTS: Final = MOST_TEXTS // 4
 """Of one call: fewer than one may have, so that several redactors can share the texts of one answer."""
@@ -53,17 +57,20 @@ class Redaction:
         call: Call,
         *,
         seconds: float = SECONDS,
+        most_seconds: float = MOST_SECONDS,
         most_bytes: int = CALL_BYTES,
         most_texts: int = CALL_TEXTS,
     ) -> None:
-        """most_bytes, most_texts: of one call, at most MOST_BYTES and MOST_TEXTS; most_bytes at least 4."""
-        self._call, self._seconds = call, seconds
+        """seconds: without any answer; most_seconds: in all. most_bytes, most_texts: of one call, at most MOST_BYTES
+        and MOST_TEXTS; most_bytes at least 4.
+        """
+        self._call, self._seconds, self._most_seconds = call, seconds, most_seconds
         self._most_bytes, self._most_texts = most_bytes, most_texts
 
     async def find(self, texts: Sequence[str]) -> list[Spans]:
         """Per text, in order: its spans, by start, not overlapping, of every entity and score.
 
-        Raises RedactionFailed when not all of them are known within the deadline.
+        Raises RedactionFailed when no redactor answers for too long before all of them are known.
         """
         different = list(dict.fromkeys(texts))
         pieces = [piece for at, text in enumerate(different) for piece in self._pieces(at, text)]
@@ -114,16 +121,32 @@ class Redaction:
         calls = list(self._calls(pieces))
         if not calls:
             return []
-        try:
-            async with asyncio.timeout(self._seconds):
-                if len(calls) == 1:
+        if len(calls) == 1:
+            try:
+                async with asyncio.timeout(self._seconds):
                     return list(await self._one(calls[0]))
-                asked = [spawn("redaction", self._one(call)) for call in calls]
+            except TimeoutError:
+                raise RedactionFailed("no redactor answered in time") from None
+        now = asyncio.get_running_loop().time
+        last = now() + self._most_seconds
+        answers: list[tuple[Spans, ...]] = [()] * len(calls)
+        waiting = iter(enumerate(calls))
+        try:
+            async with asyncio.timeout(self._seconds) as silence:
+
+                async def ask() -> None:
+                    for number, call in waiting:
+                        answers[number] = await self._one(call)
+                        if not silence.expired():
+                            silence.reschedule(min(now() + self._seconds, last))
+
+                asked = [spawn("redaction", ask()) for _ in range(min(TOGETHER, len(calls)))]
                 try:
-                    return [spans for answer in await asyncio.gather(*asked) for spans in answer]
+                    await asyncio.gather(*asked)
                 finally:
                     for task in asked:
                         task.cancel()
+                return [spans for answer in answers for spans in answer]
         except TimeoutError:
             raise RedactionFailed("no redactor answered in time") from None
 

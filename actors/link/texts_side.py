@@ -27,6 +27,10 @@ LEAST_SECONDS: Final = 0.05
 """A batch is not sent for less."""
 PROBE_SECONDS: Final = 0.25
 READY_SECONDS: Final = 2.0
+SMALL_BYTES: Final = 4_000
+"""Of a call that does not wait for large ones."""
+LARGE_BYTES: Final = 32_000
+"""Of a batch that large calls still join: what a redactor reads in well under a second or two."""
 
 _log = logging.getLogger("exeat.link.texts")
 _find = msgspec.msgpack.Decoder(Find)
@@ -104,20 +108,25 @@ class TextsSide:
         return sum(wish.bytes for wish in self._waiting) // len(self._free)
 
     def _batch(self, share: int) -> list[_Wish]:
-        """As many waiting calls as fit, in order, until `share` bytes are reached; one that failed before goes alone."""
+        """The oldest waiting call and those behind it that fit, until `share` bytes are reached.
+
+        Small calls pass large ones, so that they do not wait for all the pieces of large answers; one that failed
+        before goes alone.
+        """
         batch: list[_Wish] = []
+        passed: list[_Wish] = []
         texts, size = 0, 0
-        while self._waiting:
-            wish = self._waiting[0]
+        while self._waiting and not (batch and (batch[0].tries or size >= share or texts >= MOST_TEXTS)):
+            wish = self._waiting.popleft()
             if wish.answer.done():  # its caller has gone
-                self._waiting.popleft()
                 continue
+            most = MOST_BYTES if wish.bytes <= SMALL_BYTES else LARGE_BYTES
+            if batch and (wish.tries or texts + len(wish.texts) > MOST_TEXTS or size + wish.bytes > most):
+                passed.append(wish)
+                continue
+            batch.append(wish)
             texts, size = texts + len(wish.texts), size + wish.bytes
-            if batch and (texts > MOST_TEXTS or size > MOST_BYTES or wish.tries):
-                break
-            batch.append(self._waiting.popleft())
-            if wish.tries or size >= share:
-                break
+        self._waiting.extendleft(reversed(passed))
         return batch
 
     async def _carry(self, shard: int, batch: Sequence[_Wish]) -> None:

@@ -41,8 +41,8 @@ from models.planes.texts import Span
 Recogniser = Callable[[str], Iterator[Span]]
 
 PRECEDENCE: Final[tuple[tuple[Recogniser, ...], ...]] = (
-    (email.find, api_key.find),
-    (url.find, crypto.find, iban.find, card.find),
+    (email.find, api_key.find, card.find),
+    (url.find, crypto.find, iban.find),
     (ip.find, date.find, ssn.find),
     (driver_license.find, passport.find),
     (address.find,),

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,7 @@ from actors.tasks import spawn, stop
 from models.entities import fits, replaced
 from models.errors import LinkUnavailable, RedactionFailed, Refused
 from models.planes.texts import Find, Found, Span
-from proxy_edge.redaction import Redaction
+from proxy_edge.redaction import TOGETHER, Redaction
 from tests.kit.link import REGION, LocalActors, Region, Worker, until
 from tests.kit.redactor import find
 
@@ -151,6 +152,43 @@ async def test_a_refusal_and_what_is_no_text_fail_at_once() -> None:
         await redaction.find(["abc\ud800"])
     assert asked == []
     assert "abc" not in str(raised.value)
+
+
+async def test_many_texts_may_take_long_while_redactors_answer() -> None:
+    """The time counts from the last answer, not from the question; a few calls are under way at once."""
+    running: list[int] = []
+    most = 0
+
+    async def call(_role: str, _method: str, payload: bytes, _seconds: float) -> bytes:
+        nonlocal most
+        running.append(0)
+        most = max(most, len(running))
+        with suppress(TimeoutError):  # what a redactor takes to read them
+            await asyncio.wait_for(asyncio.Event().wait(), 0.1)
+        running.pop()
+        return answer(*(() for _ in msgspec.msgpack.decode(payload, type=Find).texts))
+
+    texts = [f"text {number}" for number in range(20)]
+    assert await Redaction(call, seconds=0.3, most_texts=1).find(texts) == [()] * 20
+    assert most == TOGETHER
+    with pytest.raises(RedactionFailed, match="in time"):
+        await Redaction(call, seconds=0.3, most_seconds=0.35, most_texts=1).find(texts)
+
+
+async def test_redactors_that_stop_answering_fail_after_their_time() -> None:
+    """However much of the answer they had read."""
+    answered = 0
+
+    async def call(_role: str, _method: str, payload: bytes, _seconds: float) -> bytes:
+        nonlocal answered
+        if answered == 7:
+            await asyncio.Event().wait()
+        answered += 1
+        return answer(*(() for _ in msgspec.msgpack.decode(payload, type=Find).texts))
+
+    with pytest.raises(RedactionFailed, match="in time"):
+        await Redaction(call, seconds=0.1, most_texts=1).find([f"text {number}" for number in range(9)])
+    assert answered == 7
 
 
 async def test_one_failure_of_many_calls_ends_all(caplog: pytest.LogCaptureFixture) -> None:

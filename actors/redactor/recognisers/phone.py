@@ -37,7 +37,11 @@ def find(text: str) -> Iterator[Span]:
     for match in _NUMBER.matches(text):
         start, end = match.span()
         number = text[start:end]
-        digits = sum(one.isdigit() for one in number.lower().partition("x")[0])
+        digits = _digits(number)
+        if digits > _MOST and number.startswith("+"):
+            # Another number stands right behind it.
+            number = _international(number)
+            end, digits = start + len(number), _digits(number)
         if not _LEAST <= digits <= _MOST or not whole(text, start, end) or _goes_on(text, start, end):
             continue
         score = _score(text, start, end, number)
@@ -45,12 +49,23 @@ def find(text: str) -> Iterator[Span]:
             yield Span(start, end, "PHONE_NUMBER", score)
 
 
+def _digits(number: str) -> int:
+    return sum(one.isdigit() for one in number.lower().partition("x")[0])
+
+
+def _international(number: str) -> str:
+    """The longest beginning of `number` up to a blank that can be called; as it is when none can."""
+    ends = [at for at, one in enumerate(number[:40]) if one == " "]
+    return next((number[:end] for end in reversed(ends) if _possible(number[:end])), number)
+
+
 def _goes_on(text: str, start: int, end: int) -> bool:
     """Whether it is a part of an amount, a version or a longer code."""
     before, after = text[max(start - 2, 0) : start], text[end : end + 2]
     return (
         before[-1:] in {"$", "€", "£", "#", "_"}
-        or (before[-1:] in {".", ",", "-", "/", ":"} and before[:1].isalnum())
+        or (before[-1:] in {".", ",", "-", "/"} and before[:1].isalnum() and text[start] != "+")
+        or (before[-1:] == ":" and before[:1].isdigit())
         or (after[:1] in {".", ",", "-", "/", ":", "_"} and after[1:].isdigit())
         or after[:1] in {"%", "_"}
     )

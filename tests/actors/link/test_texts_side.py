@@ -63,6 +63,23 @@ async def test_texts_gather_while_the_redactor_is_busy() -> None:
     assert all(len(batch) <= MOST_TEXTS for _, batch in pool.batches)
 
 
+async def test_small_calls_do_not_wait_for_all_of_the_large_ones() -> None:
+    """They join the next batch; the oldest large call is in each, so that it does not wait for ever either."""
+    pool = Pool()
+    pool.hold.clear()
+    texts = side(pool)
+    large = [spawn("large", texts.find(question(str(at) * 16_000))) for at in range(6)]
+    await until(lambda: len(pool.batches) == 1)
+    small = [spawn("small", texts.find(question(f"small {at}"))) for at in range(3)]
+    await asyncio.sleep(0)
+    pool.hold.set()
+    await asyncio.gather(*large, *small)
+    assert [[text[:7] for text in batch] for _, batch in pool.batches[1:]] == [
+        ["2222222", "3333333", "small 0", "small 1", "small 2"],
+        ["4444444", "5555555"],
+    ]
+
+
 async def test_free_redactors_are_used_at_once() -> None:
     """While one reads, the next call goes to the other."""
     pool = Pool()
