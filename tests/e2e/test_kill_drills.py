@@ -48,7 +48,7 @@ DRILLS = {
     "recorder": (HERE, BOUND),
     "redactor": (HERE, BOUND),
     "control": (None, BOUND),
-    "raylet": (None, HEAD_BOUND),
+    "raylet": (None, BOUND),
     "gcs": (None, HEAD_BOUND),
 }
 """What is killed: its region, and in how many seconds it must be back."""
