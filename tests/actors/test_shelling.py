@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from actors.shelling import guarded, guarded_sync
+from actors.shelling import decode, encode, guarded, guarded_sync, public_key, ready_answer
+from models.custody.signing import Signer
 from models.errors import ConfigurationError, ExeatError, Refused
+from models.planes.calls import ListenRequest, Ready
+from models.planes.frames import PROTOCOL
 
 
 def fail(kind: str) -> str:
@@ -63,3 +69,40 @@ def test_a_method_with_texts_logs_no_traceback(caplog: pytest.LogCaptureFixture)
         works("other")
     assert "secret" not in caplog.text
     assert "ValueError" in str(caplog.records[0].__dict__)
+
+
+def test_arguments_are_read_as_what_they_should_be_or_not_at_all() -> None:
+    """What was encoded comes back; another shape is an error, which leaves a method as its type alone."""
+    asked = ListenRequest(link="l", edge="e", revision=1, sheet=2, issued_ms=3)
+    assert decode(encode(asked), ListenRequest) == asked
+    for payload in (b"", b"\xc1", encode(7), encode({"link": "l"})):
+        with pytest.raises(msgspec.DecodeError):
+            decode(payload, ListenRequest)
+
+
+def test_an_actor_says_what_it_is() -> None:
+    """With this process's protocol and id, by which whoever calls knows old code."""
+    said = msgspec.msgpack.decode(ready_answer("RateLimiter", "us", "fine"), type=Ready)
+    assert said == Ready(role="RateLimiter", region="us", protocol=PROTOCOL, pid=os.getpid(), detail="fine")
+
+
+def test_a_pinned_key_is_read_with_the_blanks_around_it(tmp_path: Path) -> None:
+    """As enrolment writes it."""
+    signer = Signer(Signer.new_private())
+    (tmp_path / "key.pub").write_text(signer.public.hex() + "\n")
+    assert public_key(tmp_path / "key.pub").public == signer.public
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"zz" * 32, b"00" * 31, b"\xff\xfe"],
+    ids=["none", "empty", "no-hex", "short", "binary"],
+)
+def test_a_pinned_key_that_cannot_be_used_is_named_by_its_file(tmp_path: Path, content: bytes | None) -> None:
+    """And not quoted."""
+    path = tmp_path / "key.pub"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"key\.pub") as raised:
+        public_key(path)
+    assert "zz" not in str(raised.value)

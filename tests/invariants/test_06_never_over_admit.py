@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import TargetUnreachable
+from models.errors import PeerUnavailable, TargetUnreachable
+from models.limits import window_of
 from proxy_edge.client import ClientConnection
 from proxy_edge.permits import SharedPermits
 from proxy_edge.upstream.connection import UpstreamConnection
 from tests.kit.edge import policy, running_edge, until
+from tests.kit.limiter import MINUTE, Holder, Site, site
 from tests.kit.load import Load, far_from_midnight
 from tests.kit.memory import MemoryDialler, MemoryEdge, MemoryTransport, bundle, settle
 from tests.kit.raw import get
@@ -176,6 +179,135 @@ def test_any_history_counts_what_was_sent(steps: list[str]) -> None:
             asyncio.run(live(world))
         finally:
             world.close()
+
+
+EDGES = {"e1": 2, "e2": 2, "e3": 1}
+NAMES = [edge for edge, count in EDGES.items() for _ in range(count)]
+places, links = st.integers(0, len(NAMES) - 1), st.sampled_from(list(EDGES))
+edge_steps = st.one_of(
+    st.tuples(st.just("calls"), places, st.integers(1, 20)),
+    st.tuples(st.just("calls"), places, st.integers(1, 20)),
+    st.tuples(st.just("loses"), places, st.integers(1, 20)),
+    st.tuples(st.just("dies"), places),
+    st.tuples(st.just("time_passes"), st.integers(0, 70)),
+    st.tuples(st.just("limiter_dies")),
+    st.tuples(st.just("store_fails"), st.sampled_from(["before", "after"])),
+    st.tuples(st.sampled_from(["parts", "joins"]), links),
+)
+
+
+class Edges:
+    """Three edges with their workers and links, and a limiter; every call is counted in the minute in which it is made.
+
+    delays: seconds that a question and its answer take.
+    """
+
+    def __init__(self, place: Site, most: int, delays: tuple[int, int]) -> None:
+        self.place, self.most, self.delays, self.clock = place, most, delays, place.clock
+        self.calls_made: Counter[int] = Counter()
+        self.spoilt: set[int] = set()
+        self.born = 0
+        self.workers = [Holder(f"{edge}/{number}", self.clock) for number, edge in enumerate(NAMES)]
+
+    @property
+    def minute(self) -> int:
+        return window_of(self.clock.wall_ms(), 60)
+
+    async def ask(self, worker: Holder, count: int, *, lost: bool = False) -> int:
+        """Asks, and hears the answer unless it is lost; how much was granted."""
+        going, coming = self.delays
+        request, sent = worker.request({MINUTE: self.most}, count), self.clock.boot_ns()
+        self.clock.advance(going)
+        try:
+            answer = await self.place.core.reserve(request)
+        except PeerUnavailable:
+            await self.limiter_dies()
+            return 0
+        self.clock.advance(coming)
+        if lost or going + coming:  # what a worker may not use any more at the end of the minute is lost, too
+            self.spoilt.add(answer.leases[0].window_number)
+        if not lost:
+            worker.take(request, answer, sent)
+        return answer.leases[0].granted
+
+    async def calls(self, number: int, count: int, *, lost: bool = False) -> None:
+        worker = self.workers[number]
+        if not worker.left(MINUTE):
+            await self.ask(worker, count, lost=lost)
+        self.calls_made[self.minute] += worker.spend(MINUTE, count // 2 + 1)
+
+    async def loses(self, number: int, count: int) -> None:
+        await self.calls(number, count, lost=True)
+
+    async def dies(self, number: int) -> None:
+        old, edge = self.workers[number], NAMES[number]
+        if old.left(MINUTE):
+            self.spoilt.add(self.minute)
+        self.born += 1
+        new = self.workers[number] = Holder(f"{edge}/new{self.born}", self.clock)
+        await self.place.detach(edge, old)
+        await self.place.attach(edge, new)
+
+    async def time_passes(self, seconds: int) -> None:
+        self.clock.advance(seconds)
+
+    async def limiter_dies(self) -> None:
+        self.spoilt.add(self.minute)
+        await self.place.core.close()
+        await self.place.start()
+
+    async def store_fails(self, fault: str) -> None:
+        self.place.store.fault = fault
+
+    async def parts(self, edge: str) -> None:
+        """Its workers cannot be asked for what they have."""
+        for one, of in zip(self.workers, NAMES, strict=True):
+            one.answers = one.answers and edge != of
+
+    async def joins(self, edge: str) -> None:
+        for one, of in zip(self.workers, NAMES, strict=True):
+            one.answers = one.answers or edge == of
+
+    async def ends(self) -> None:
+        """All is well again, and one worker goes on calling to the end of what there is."""
+        self.place.store.fault, self.delays = "", (0, 0)
+        for edge in EDGES:
+            await self.joins(edge)
+        if self.clock.wall_ms() % 60_000 > 50_000:
+            self.clock.advance(10)
+        for _ in range(3):
+            self.clock.advance(1.1)  # whoever was asked before is asked again
+            while await self.ask(self.workers[0], 1000):
+                self.calls_made[self.minute] += self.workers[0].spend(MINUTE, 1000)
+            await settle()
+        self.calls_made[self.minute] += self.workers[0].spend(MINUTE, 1000)
+
+
+@given(
+    st.integers(1, 60),
+    st.lists(edge_steps, max_size=60),
+    st.just((0, 0)) | st.tuples(st.integers(0, 4), st.integers(0, 4)),
+)
+@settings(max_examples=80, deadline=None)
+def test_across_edges_no_minute_has_more_calls_than_its_limit(
+    most: int, steps: list[tuple[Any, ...]], delays: tuple[int, int]
+) -> None:
+    """Edges, links and limiter come and go: a minute never has more calls than its limit, and where nothing was lost no fewer."""
+
+    async def live() -> None:
+        async with site(patience=0.01) as place:
+            edges = Edges(place, most, delays)
+            for edge in EDGES:
+                members = (one for one, of in zip(edges.workers, NAMES, strict=True) if of == edge)
+                await place.attach(edge, *members)
+            for what, *values in steps:
+                await getattr(edges, what)(*values)
+                assert max(edges.calls_made.values(), default=0) <= most
+            await edges.ends()
+            assert max(edges.calls_made.values()) <= most
+            assert edges.minute in edges.spoilt or edges.calls_made[edges.minute] == most
+
+    asyncio.run(live())
 
 
 def test_no_crash_edit_or_restart_admits_one_call_more(tmp_path: Path) -> None:

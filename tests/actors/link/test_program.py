@@ -15,12 +15,15 @@ import pytest
 from actors.link import place
 from actors.link.program import Pinned, run
 from actors.link.watch import Detached, Epoch, Patience
+from actors.link_client import LinkClient
+from actors.names import LIMITER
 from actors.tasks import spawn, stop
 from models.errors import ConfigurationError, LinkUnavailable
 from models.home import link_socket
 from models.planes.calls import ListenAnswer
 from models.planes.feed import CommandResult
-from models.planes.frames import Run
+from models.planes.frames import Run, Surrender
+from models.planes.permits import Recall, RecallAnswer, RecallRequest
 from tests.kit.link import REGION, LocalActors, Region, Worker, until
 
 
@@ -35,7 +38,9 @@ class Link:
         self.task: asyncio.Task[None] | None = None
         self.tasks: list[asyncio.Task[None]] = []
 
-    async def open(self, *, patience: Patience | None = None, listen_seconds: float = 20.0) -> None:
+    async def open(
+        self, *, patience: Patience | None = None, listen_seconds: float = 20.0, shards: int = 1
+    ) -> None:
         """Serves from now on."""
         ready = asyncio.Event()
 
@@ -48,6 +53,7 @@ class Link:
                     Epoch(self.epoch),
                     patience=patience,
                     listen_seconds=listen_seconds,
+                    shards=shards,
                     announce=ready.set,
                 )
 
@@ -161,6 +167,54 @@ async def test_what_is_not_signed_reaches_no_worker(link: Link, caplog: pytest.L
     link.actors.listeners.publish(link.region.change(3, a="3"))
     await until(lambda: one.revision == 3)
     assert one.revisions == [1, 3]
+
+
+async def test_recalls_of_every_limiter_reach_the_worker_and_none_of_them_is_missed(tmp_path: Path) -> None:
+    """Each is asked, and told who is attached; one that never answers changes nothing for anybody."""
+
+    class Limited(LocalActors):
+        def __init__(self) -> None:
+            super().__init__()
+            self.named: dict[int, tuple[str, ...]] = {}
+
+        async def ask(
+            self,
+            role: str,
+            method: str,
+            payload: bytes,
+            *,
+            shard: int = 0,
+            seconds: float,  # noqa: ARG002 - as the port has it
+        ) -> bytes:
+            assert (role, method) == (LIMITER, "recalls")
+            request = msgspec.msgpack.decode(payload, type=RecallRequest)
+            self.named[shard] = request.holders
+            if shard == 0 or not request.holders or request.after:
+                await asyncio.Event().wait()
+            recalls = {name: Recall((("p", "day"),)) for name in request.holders}
+            return msgspec.msgpack.encode(RecallAnswer(number=1, recalls=recalls))
+
+    actors = Limited()
+    link = Link(tmp_path, actors)
+    await link.open(shards=2)
+    surrenders: list[Surrender] = []
+    client = LinkClient(
+        link.pinned.socket,
+        worker=0,
+        have=lambda: (-1, -1),
+        on_update=lambda _: None,
+        on_run=lambda _: None,
+        on_surrender=surrenders.append,
+        holder="edge-1/0/aa",
+    )
+    link.tasks.append(spawn("worker", client.run()))
+    one = link.worker(1)
+    await until(lambda: surrenders)
+    assert surrenders == [Surrender(Recall((("p", "day"),)))]
+    await until(lambda: actors.named == {0: ("edge-1/0/aa",), 1: ("edge-1/0/aa",)})
+    actors.listeners.publish(link.region.change(1, a="1"))
+    await until(lambda: one.revision == 1)
+    await link.close()
 
 
 async def test_leaves_when_the_registry_does_not_answer_for_too_long(link: Link) -> None:
