@@ -12,14 +12,10 @@ from typing import Final
 
 import msgspec
 
-from control_api.records.lines import Line
-from models.errors import GRANTED
-from models.planes.records import BUCKETS_MS
+from models.planes.records import BUCKETS_MS, Rollup
 
 _BUCKETS: Final = len(BUCKETS_MS) + 1
 _MOST: Final = 2**63 - 1
-_DENIED: Final = (401, 403)
-_LIMITED: Final = 429
 
 
 def _empty() -> list[int]:
@@ -27,10 +23,9 @@ def _empty() -> list[int]:
 
 
 class Counts(msgspec.Struct, array_like=True, gc=False):
-    """requests: granted (by the proxy's code) + denied (401, 403) + limited (429) + failed (every other one).
+    """As of `models.planes.records.Rollup`, without what it is of.
 
-    latencies: per bucket of BUCKETS_MS and one above, records with a duration. A new field goes to the end and has a
-    default: documents of an older version are still in stores.
+    A new field goes to the end and has a default: documents of an older version are still in stores.
     """
 
     requests: int = 0
@@ -42,23 +37,7 @@ class Counts(msgspec.Struct, array_like=True, gc=False):
     bytes_out: int = 0
     latencies: list[int] = msgspec.field(default_factory=_empty)
 
-    def count(self, line: Line) -> None:
-        """Adds one record."""
-        self.requests += 1
-        if line.code == GRANTED:
-            self.granted += 1
-        elif line.status in _DENIED:
-            self.denied += 1
-        elif line.status == _LIMITED:
-            self.limited += 1
-        else:
-            self.failed += 1
-        self.bytes_in = min(self.bytes_in + line.bytes_in, _MOST)
-        self.bytes_out = min(self.bytes_out + line.bytes_out, _MOST)
-        if line.duration_ms is not None:
-            self.latencies[bisect_left(BUCKETS_MS, line.duration_ms)] += 1
-
-    def add(self, other: Counts) -> None:
+    def add(self, other: Counts | Rollup) -> None:
         """Adds what another one counted, which stays as it is. Sums of bytes stop at 2^63 - 1."""
         self.requests += other.requests
         self.granted += other.granted

@@ -18,6 +18,7 @@ from control_api.records.lines import Line, entry_id, entry_of, read_line
 from control_api.records.rollups import Rollups, additions
 from models.errors import Invalid, VersionConflict
 from models.planes.records import MOST_BYTES, MOST_RECORDS, RecordBatch
+from models.rollups import rollups
 from store.interface import ABSENT, Store, StreamEntry
 
 MOST_NUMBER: Final = 2**62
@@ -103,11 +104,12 @@ class Intake:
         stored = await self._store.get(SOURCES, batch.source)
         if stored is not None and stored.document["number"] >= batch.number:
             return
-        lines = await self._keep(batch)
-        await self._rollups.add(batch.source, batch.number, additions(lines))
+        texts = await self._keep(batch)
+        added = additions(rollups(b"".join(b"%b\n" % text for text in texts)))
+        await self._rollups.add(batch.source, batch.number, added)
         await self._settle(batch)
 
-    async def _keep(self, batch: Checked) -> list[Line]:
+    async def _keep(self, batch: Checked) -> list[bytes]:
         """Stores the records; those that this batch was the first to bring, also when it brings them again."""
         ids: dict[str, Line] = {}
         for line in batch.lines:
@@ -122,9 +124,9 @@ class Intake:
         for start in range(0, len(entries), APPENDED_AT_ONCE):
             new += await self._store.append(RECORDS, entries[start : start + APPENDED_AT_ONCE])
         if new == len(entries):
-            return list(ids.values())
+            return [line.text for line in ids.values()]
         there = await self._store.fetch(RECORDS, list(ids))
-        return [ids[entry.id] for entry in there if entry.document["batch"] == batch.name]
+        return [entry.document["line"] for entry in there if entry.document["batch"] == batch.name]
 
     async def _settle(self, batch: Checked) -> None:
         """Writes down that the batch is done. The number never goes back."""

@@ -37,11 +37,8 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     proxy_id: str
     credential_id: str | None
     received_ms: int
-    duration_ms: float | None
     status: int | str | None
     code: str | None
-    bytes_in: int
-    bytes_out: int
     text: bytes
 
 
@@ -63,17 +60,16 @@ def read_line(line: bytes, region: str) -> Line:
         raise ValueError("has a code that is none")
     if duration is not None and duration < 0:
         raise ValueError("has a negative duration")
+    if not all(0 <= size <= LARGEST_BYTES for size in (record.bytes_in or 0, record.bytes_out or 0)):
+        raise ValueError("has a size that is none")
     return Line(
         record.request_id,
         record.client_id,
         record.proxy_id,
         record.credential_id,
         _received_ms(record.received_at),
-        duration,
         status,
         record.code,
-        _size(record.bytes_in),
-        _size(record.bytes_out),
         _encode(record),
     )
 
@@ -109,11 +105,3 @@ def _received_ms(text: str) -> int:
     if found < 0:
         raise ValueError("has a time that is none")
     return found
-
-
-def _size(size: int | None) -> int:
-    if size is None:
-        return 0
-    if not 0 <= size <= LARGEST_BYTES:
-        raise ValueError("has a size that is none")
-    return size

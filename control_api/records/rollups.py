@@ -16,7 +16,7 @@ import msgspec
 
 from control_api.records.counts import Counts
 from control_api.records.layout import ROLLUPS
-from control_api.records.lines import Line
+from models.planes.records import Rollup
 from store.interface import ABSENT, Store, Stored, Write
 
 AT_ONCE: Final = 128
@@ -81,22 +81,16 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Cells).decode
 
 
-def additions(lines: Iterable[Line]) -> Additions:
-    """What these records add to which documents."""
-    minutes: dict[tuple[str, str, int], Counts] = {}
-    for line in lines:
-        key = (line.client_id, line.proxy_id, line.received_ms // _MINUTE_MS)
-        found = minutes.get(key)
-        if found is None:
-            found = minutes[key] = Counts()
-        found.count(line)
+def additions(rollups: Iterable[Rollup]) -> Additions:
+    """What minutes of proxies add to which documents."""
     result: Additions = {}
-    for (client, proxy, minute), counts in minutes.items():
+    for one in rollups:
+        minute = one.minute
         for grain, cell in ((MINUTE, minute), (HOUR, minute // _PER_HOUR), (DAY, minute // _PER_DAY)):
             span = grain.span_of(cell)
-            for one in (proxy, ""):
-                cells = result.setdefault(Place(grain, client, one, span), {})
-                cells.setdefault(cell, Counts()).add(counts)
+            for proxy_id in (one.proxy_id, ""):
+                cells = result.setdefault(Place(grain, one.client_id, proxy_id, span), {})
+                cells.setdefault(cell, Counts()).add(one)
     return result
 
 

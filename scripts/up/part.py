@@ -21,7 +21,7 @@ from scripts.up import sessions
 from scripts.up.state import PartState
 
 RAY, CONTROL, ACTORS, EDGE, DEMO = "ray", "control", "actors", "edge", "demo"
-STEPS_BACK = 10
+STEPS_BACK = 5
 """Of niceness, for the control plane: calls are served first, their records are taken over when there is time."""
 _MEMBER = "actor"
 """Begins the line, `actor POST PID`, with which a guardian says where an actor is."""

@@ -106,6 +106,16 @@ def test_a_cursor_comes_back(position: str) -> None:
         bodies.read_cursor(position)
 
 
+def test_moments_are_whole_and_named() -> None:
+    """In milliseconds; a plus sign may come as a blank."""
+    assert bodies.moment({}, "from") is None
+    assert bodies.moment({"from": "1970-01-01T01:00:00.5 01:00"}, "from") == 500
+    for text in ("", "5", "1970-01-01", "1970-01-01T00:00:00", "tomorrow"):
+        with pytest.raises(Invalid) as refused:
+            bodies.moment({"from": text}, "from")
+        assert [name for name, _ in refused.value.errors] == ["from"]
+
+
 def test_numbers_are_whole_and_bounded() -> None:
     """As the parameter says."""
     assert bodies.whole({}, "limit", 100, least=1, most=1000) == 100

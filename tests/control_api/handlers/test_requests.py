@@ -142,3 +142,20 @@ async def test_a_cursor_of_another_question_is_refused(core: Api) -> None:
     cursor = (await core.get("{c}/requests?limit=1")).json()["nextCursor"]
     answer = await core.get("{c}/requests", params={"limit": 1, "cursor": cursor, "status": 200})
     assert fields(answer) == ["cursor"]
+
+
+async def test_records_that_are_away_stop_nothing_else(core: Api) -> None:
+    """503 for what needs them, reports of records included; policy is written as ever."""
+    records = await filled(core, 3)
+    place = core.home / "records.db"
+    place.rename(place.with_suffix(".away"))
+    for path in ("requests", "requests/req_001", "telemetry", "billing/usage"):
+        answer = await core.get(f"{{c}}/{path}")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert (await send(core, batch(2, records))).status_code == 503
+    assert (
+        await core.patch(f"{{c}}/proxies/{core.made['proxy']}", {"proxyActive": False})
+    ).status_code == 200
+    place.with_suffix(".away").rename(place)
+    assert (await send(core, batch(2, records))).status_code == 204
+    assert len(await listed(core, "{c}/requests")) == 3

@@ -6,27 +6,37 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from control_api.records.layout import RECORDS_LAYOUT, ROLLUPS
-from control_api.records.lines import Line, read_line
-from control_api.records.rollups import AT_ONCE, DAY, GRAINS, HOUR, MINUTE, Grain, Rollups, additions
+from control_api.records.rollups import (
+    AT_ONCE,
+    DAY,
+    GRAINS,
+    HOUR,
+    MINUTE,
+    Additions,
+    Grain,
+    Rollups,
+    additions,
+)
+from models.record import lines
+from models.rollups import rollups
 from store.interface import Store
 from store.sqlite import SqliteStore
-from tests.kit.recorded import AT, US, record
+from tests.kit.recorded import AT, record
 from tests.kit.stores import opened
 
 MINUTE_OF = AT // 60_000
 
 
-def lines(count: int, *, every_ms: int = 0, proxies: int = 1, client: str = "cli_one") -> list[Line]:
-    """Records in a row."""
+def some(count: int, *, every_ms: int = 0, proxies: int = 1, client: str = "cli_one") -> Additions:
+    """What records in a row add."""
     made = [
         record(f"req_{n}", AT + n * every_ms, proxy_id=f"prx_{n % proxies}", client_id=client)
         for n in range(count)
     ]
-    return [read_line(msgspec.json.encode(one), US) for one in made]
+    return additions(rollups(lines(made)))
 
 
 def ms(*moment: int) -> int:
@@ -54,7 +64,7 @@ def test_spans_are_those_of_the_calendar(grain: Grain, at: tuple[int, ...], span
 
 def test_a_record_is_counted_for_its_proxy_and_its_client() -> None:
     """In every grain, in the cell of `receivedAt`."""
-    found = additions(lines(4, every_ms=30_000, proxies=2))
+    found = some(4, every_ms=30_000, proxies=2)
     by_place = {
         (place.grain.name, place.proxy_id): {cell: counts.requests for cell, counts in cells.items()}
         for place, cells in found.items()
@@ -68,7 +78,7 @@ def test_a_record_is_counted_for_its_proxy_and_its_client() -> None:
 async def test_a_batch_counts_once_however_often_it_comes(store: Store) -> None:
     """By source and number; an older number of the same source changes nothing, another source counts."""
     rollups = Rollups(store)
-    wanted = additions(lines(3))
+    wanted = some(3)
     for _ in range(2):
         await rollups.add("us/a", 2, wanted)
     await rollups.add("us/a", 1, wanted)
@@ -84,7 +94,7 @@ async def test_more_documents_than_go_at_once(store: Store) -> None:
     """Every proxy has its own."""
     rollups = Rollups(store)
     proxies = AT_ONCE
-    await rollups.add("us/a", 1, additions(lines(2 * proxies, proxies=proxies)))
+    await rollups.add("us/a", 1, some(2 * proxies, proxies=proxies))
     found = {
         proxy: sum(c.requests for c in cells.values())
         async for proxy, cells in rollups.month("cli_one", month())
@@ -100,7 +110,7 @@ def month() -> int:
 async def test_stores_side_by_side_lose_nothing(store: Store, tmp_path: Path) -> None:
     """Many sources over two stores of one file at once: every batch is in every sum."""
     async with opened(SqliteStore(tmp_path / "records.db", RECORDS_LAYOUT)) as second:
-        wanted = additions(lines(2))
+        wanted = some(2)
         await asyncio.gather(
             *(Rollups(one).add(f"us/{n}", 1, wanted) for n in range(10) for one in (store, second))
         )
@@ -111,8 +121,8 @@ async def test_stores_side_by_side_lose_nothing(store: Store, tmp_path: Path) ->
 async def test_a_range_is_read_to_the_cell(store: Store) -> None:
     """Both ends included, over any number of documents, and of the right client and proxy only."""
     rollups = Rollups(store)
-    await rollups.add("us/a", 1, additions(lines(300, every_ms=60_000)))
-    await rollups.add("us/b", 1, additions(lines(300, every_ms=60_000, client="cli_two")))
+    await rollups.add("us/a", 1, some(300, every_ms=60_000))
+    await rollups.add("us/b", 1, some(300, every_ms=60_000, client="cli_two"))
     first, last = MINUTE_OF + 7, MINUTE_OF + 251
     found = await rollups.read(MINUTE, "cli_one", "prx_0", first, last)
     assert sorted(found) == list(range(first, last + 1))
@@ -124,7 +134,7 @@ async def test_a_range_is_read_to_the_cell(store: Store) -> None:
 async def test_the_oldest_spans_are_removed(store: Store) -> None:
     """Of their grain only, oldest first, at most as many as told."""
     rollups = Rollups(store)
-    await rollups.add("us/a", 1, additions(lines(5, every_ms=3_600_000)))
+    await rollups.add("us/a", 1, some(5, every_ms=3_600_000))
     end = MINUTE_OF // 60 + 3
     assert await rollups.trim(MINUTE, end, limit=4) == 4
     assert await rollups.trim(MINUTE, end, limit=4) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import stat
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from scripts.up import sessions
 from scripts.up.environment import clean
-from scripts.up.part import Part, Spec, exeat
+from scripts.up.part import STEPS_BACK, Part, Spec, exeat
 from tests.kit.processes import wait_until
 
 SERVE = (
@@ -69,6 +70,31 @@ def test_the_end_of_a_part_ends_its_session(make: Callable[[str], Part]) -> None
     session = part.pid
     wait_until(lambda: part.ended() == 0)
     assert sessions.members(session) == []
+
+
+def test_actors_are_known_by_their_posts_from_what_the_guardian_says(tmp_path: Path) -> None:
+    """Those that it has not spoken of are listed all the same, and all are forgotten when it ends."""
+    code = "print('actor RateLimiter/1 7', flush=True)\nprint('actors ready: a', flush=True)\ninput()"
+    members = ("Recorder", "RateLimiter/0", "RateLimiter/1")
+    command = [sys.executable, "-c", code]
+    part = Part(Spec("actors", "a", command, clean({}), tmp_path / "log", "actors ready:", members))
+    part.launch(0.0)
+    wait_until(lambda: part.listen() and part.ready)
+    assert part.record().actors == {"Recorder": 0, "RateLimiter/0": 0, "RateLimiter/1": 7}
+    part.kill()
+    wait_until(lambda: part.ended() is not None)
+    assert set(part.record().actors.values()) == {0}
+
+
+@pytest.mark.parametrize(("name", "steps"), [("control", STEPS_BACK), ("edge", 0), ("ray", 0)])
+def test_only_the_control_plane_stands_back(tmp_path: Path, name: str, steps: int) -> None:
+    """Calls and what they wait for are served first."""
+    code = f"import os\nprint('{name} ready:', f'http://{{os.nice(0)}}', flush=True)"
+    part = Part(Spec(name, "", [sys.executable, "-c", code], clean({}), tmp_path / "log", f"{name} ready:"))
+    part.launch(0.0)
+    wait_until(part.listen)
+    assert part.url == f"http://{os.nice(0) + steps}"
+    wait_until(lambda: part.ended() == 0)
 
 
 def test_last_words_are_those_of_this_process(make: Callable[[str], Part], tmp_path: Path) -> None:
