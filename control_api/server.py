@@ -27,14 +27,16 @@ from control_api.call import Services
 from control_api.custody import Sealer
 from control_api.feed.service import FeedService
 from control_api.keys import load_signer
-from control_api.layout import LAYOUT
+from control_api.layout import LAYOUT, MIGRATIONS
 from control_api.ledger.crash import Crash
 from control_api.ledger.ledger import Ledger
 from control_api.readiness import Readiness
+from control_api.records.intake_process import IntakeProcess
 from control_api.records.layout import RECORDS_LAYOUT
-from control_api.records.service import Records
+from control_api.records.service import Records, owners_in
 from control_api.serving import BACKLOG, serve
 from control_api.settings import ControlSettings
+from control_api.tasks import spawn
 from control_api.tls import server_context
 from models.clock import SystemClock
 from models.custody.signing import Signer
@@ -73,7 +75,7 @@ async def services(home: Home, signer: Signer, crash: Crash, record_days: int) -
     """Everything the Core API works with, open. Raises ConfigurationError, StoreError."""
     clock = SystemClock()
     async with contextlib.AsyncExitStack() as stack:
-        store = await open_store(home.control_store, LAYOUT)
+        store = await open_store(home.control_store, LAYOUT, migrations=MIGRATIONS)
         stack.push_async_callback(store.close)
         ledger = Ledger(store, signer, clock, crash)
         await ledger.open()
@@ -85,7 +87,10 @@ async def services(home: Home, signer: Signer, crash: Crash, record_days: int) -
         stack.push_async_callback(feed.close)
         records_store = await open_store(home.records_store, RECORDS_LAYOUT)
         stack.push_async_callback(records_store.close)
-        records = Records(records_store, ledger, clock, days=record_days)
+        intake = IntakeProcess(home.records_store, owners_in(ledger))
+        stack.push_async_callback(intake.close)
+        spawn("start records-intake", intake.open())  # nobody waits for it but records
+        records = Records(records_store, intake, ledger, clock, days=record_days)
         records.open()
         stack.push_async_callback(records.close)
         yield Services(

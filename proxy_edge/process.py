@@ -10,7 +10,6 @@ import ctypes
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_DUMPABLE = 4
@@ -73,13 +72,3 @@ def default_signals() -> None:
 def _prctl(option: int, value: int | ctypes.c_char_p) -> None:
     if _libc.prctl(option, value, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
-
-
-def stand_back(steps: int) -> None:
-    """Leaves the processor to others first: this process, and what it starts, by so many steps of niceness.
-
-    Where Linux groups processes by session (autogroup, sched(7)) the session's own niceness counts, too.
-    """
-    os.nice(steps)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(steps), encoding="ascii")

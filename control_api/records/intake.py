@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -30,8 +30,8 @@ _SOURCE: Final = re.compile(r"[\x21-\x7e]{1,256}")
 _AT_ONCE: Final = 128
 """Lines read before others have a turn of the loop: about 2 ms."""
 
-Owner = Callable[[str], tuple[str, str] | None]
-"""From a proxy's id to (client id, region); None for a proxy that is not known, or not any more."""
+Owners = Callable[[Collection[str]], Awaitable[Mapping[str, tuple[str, str]]]]
+"""From proxy ids to (client id, region) of each; without those of proxies that are not known, or not any more."""
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -56,8 +56,8 @@ class Checked(msgspec.Struct, frozen=True):
 class Intake:
     """Takes batches over. One at a time, so that batches of one process do not race each other."""
 
-    def __init__(self, store: Store, owner: Owner) -> None:
-        self._store, self._owner = store, owner
+    def __init__(self, store: Store, owners: Owners) -> None:
+        self._store, self._owners = store, owners
         self._rollups = Rollups(store)
         self._turn = asyncio.Lock()
 
@@ -67,38 +67,14 @@ class Intake:
         Batches of a source come by rising number, in one report and from one to the next; one whose number was
         taken over already has no effect. Invalid names `records[i]`, counted from 0.
         """
-        checked = [await self._check(region, index, batch) for index, batch in enumerate(batches)]
+        checked = [await _check(region, index, batch) for index, batch in enumerate(batches)]
         _check_order(checked)
+        owners = await self._owners({line.proxy_id for one in checked for line in one.lines})
+        for index, one in enumerate(checked):
+            _check_owners(index, one, owners)
         async with self._turn:
             for one in checked:
                 await self._take(one)
-
-    async def _check(self, region: str, index: int, batch: RecordBatch) -> Checked:
-        found: list[Line] = []
-        try:
-            if not 1 <= batch.number <= MOST_NUMBER:
-                raise ValueError("has a number that is none")
-            if not _SOURCE.fullmatch(batch.source):
-                raise ValueError("has a source that is none")
-            lines = _split(batch.lines)
-            for number, line in enumerate(lines, 1):
-                if not number % _AT_ONCE:
-                    await asyncio.sleep(0)
-                try:
-                    found.append(self._read(line, region))
-                except ValueError as wrong:
-                    raise ValueError(f"line {number} {wrong}") from None
-        except ValueError as wrong:
-            errors = ((f"records[{index}]", str(wrong)),)
-            raise Invalid("The report cannot be read", errors=errors) from None
-        return Checked(region, batch.source, batch.number, tuple(found))
-
-    def _read(self, line: bytes, region: str) -> Line:
-        found = read_line(line, region)
-        owner = self._owner(found.proxy_id)
-        if owner is not None and owner != (found.client_id, region):
-            raise ValueError("is of a proxy of another client or region")
-        return found
 
     async def _take(self, batch: Checked) -> None:
         stored = await self._store.get(SOURCES, batch.source)
@@ -142,6 +118,37 @@ class Intake:
             return
 
 
+async def _check(region: str, index: int, batch: RecordBatch) -> Checked:
+    """Reads a batch. Raises Invalid."""
+    found: list[Line] = []
+    try:
+        if not 1 <= batch.number <= MOST_NUMBER:
+            raise ValueError("has a number that is none")
+        if not _SOURCE.fullmatch(batch.source):
+            raise ValueError("has a source that is none")
+        for number, line in enumerate(_split(batch.lines), 1):
+            if not number % _AT_ONCE:
+                await asyncio.sleep(0)
+            try:
+                found.append(read_line(line, region))
+            except ValueError as wrong:
+                raise ValueError(f"line {number} {wrong}") from None
+    except ValueError as wrong:
+        raise _unreadable(index, str(wrong)) from None
+    return Checked(region, batch.source, batch.number, tuple(found))
+
+
+def _check_owners(index: int, batch: Checked, owners: Mapping[str, tuple[str, str]]) -> None:
+    for number, line in enumerate(batch.lines, 1):
+        owner = owners.get(line.proxy_id)
+        if owner is not None and owner != (line.client_id, batch.region):
+            raise _unreadable(index, f"line {number} is of a proxy of another client or region")
+
+
+def _unreadable(index: int, why: str) -> Invalid:
+    return Invalid("The report cannot be read", errors=((f"records[{index}]", why),))
+
+
 def _split(lines: bytes) -> list[bytes]:
     if not lines:
         return []
@@ -159,6 +166,5 @@ def _check_order(batches: Sequence[Checked]) -> None:
     newest: dict[str, int] = {}
     for index, batch in enumerate(batches):
         if newest.get(batch.source, 0) >= batch.number:
-            errors = ((f"records[{index}]", "has a number that is not above the one before it"),)
-            raise Invalid("The report cannot be read", errors=errors)
+            raise _unreadable(index, "has a number that is not above the one before it")
         newest[batch.source] = batch.number

@@ -5,12 +5,12 @@ Opened with its store and closed before it. Nothing here knows HTTP or who may s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
 
 from control_api.ledger.ledger import Ledger
 from control_api.records import query, telemetry, usage
-from control_api.records.intake import Intake
+from control_api.records.intake import Owners
 from control_api.records.query import Found, Wanted
 from control_api.records.retention import Retention
 from control_api.records.rollups import Rollups
@@ -20,12 +20,33 @@ from models.planes.records import RecordBatch
 from store.interface import Store
 
 
-class Records:
-    """Serves one store, opened with RECORDS_LAYOUT. days: how long records are kept."""
+class Taker(Protocol):
+    """Takes batches over: an `Intake`, here or in a process of its own."""
 
-    def __init__(self, store: Store, ledger: Ledger, clock: Clock, *, days: int) -> None:
-        self._store, self._ledger = store, ledger
-        self._intake = Intake(store, self._owner)
+    async def take(self, region: str, batches: Sequence[RecordBatch]) -> None:
+        """See Intake.take."""
+        ...
+
+
+def owners_in(ledger: Ledger) -> Owners:
+    """Who owns a proxy, as the projection has it when it is asked."""
+
+    async def owners(proxy_ids: Collection[str]) -> Mapping[str, tuple[str, str]]:
+        known = ((one, ledger.projection.get("proxy", one)) for one in proxy_ids)
+        return {
+            proxy_id: (found.client_id or "", found.body["proxyRegion"])
+            for proxy_id, found in known
+            if found is not None
+        }
+
+    return owners
+
+
+class Records:
+    """Serves one store, opened with RECORDS_LAYOUT. intake: into the same. days: how long records are kept."""
+
+    def __init__(self, store: Store, intake: Taker, ledger: Ledger, clock: Clock, *, days: int) -> None:
+        self._store, self._intake, self._ledger = store, intake, ledger
         self._rollups = Rollups(store)
         self._retention = Retention(store, clock, days)
 
@@ -60,7 +81,3 @@ class Records:
         return usage.shown(
             month, {proxy: cells async for proxy, cells in self._rollups.month(client_id, month)}
         )
-
-    def _owner(self, proxy_id: str) -> tuple[str, str] | None:
-        found = self._ledger.projection.get("proxy", proxy_id)
-        return None if found is None else (found.client_id or "", found.body["proxyRegion"])

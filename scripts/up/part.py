@@ -21,8 +21,6 @@ from scripts.up import sessions
 from scripts.up.state import PartState
 
 RAY, CONTROL, ACTORS, EDGE, DEMO = "ray", "control", "actors", "edge", "demo"
-STEPS_BACK = 5
-"""Of niceness, for the control plane: calls are served first, their records are taken over when there is time."""
 _MEMBER = "actor"
 """Begins the line, `actor POST PID`, with which a guardian says where an actor is."""
 
@@ -90,8 +88,6 @@ class Part:
         def tie() -> None:
             process.default_signals()
             process.die_with_parent(parent, signal.SIGTERM)
-            if self.spec.name == CONTROL:
-                process.stand_back(STEPS_BACK)
 
         self.due, self.began, self.ready, self._said = None, now, False, b""
         with _private(self.spec.log) as log:

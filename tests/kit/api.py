@@ -23,8 +23,9 @@ from control_api.bootstrap import ensure_owner
 from control_api.call import Services
 from control_api.ledger.projection import Projection
 from control_api.readiness import Readiness
+from control_api.records.intake import Intake
 from control_api.records.layout import RECORDS_LAYOUT
-from control_api.records.service import Records
+from control_api.records.service import Records, owners_in
 from control_api.serving import serve
 from models.clock import Clock, SystemClock
 from models.custody.orders import Put, read_order
@@ -241,7 +242,8 @@ async def api(home: Path, *, clock: Clock | None = None, away: tuple[str, ...] =
         owner = await ensure_owner(here.ledger, home / "owner.token")
         assert owner is not None
         await here.enrol(*REGIONS)
-        records = Records(records_store, here.ledger, clock, days=30)
+        intake = Intake(records_store, owners_in(here.ledger))
+        records = Records(records_store, intake, here.ledger, clock, days=30)
         services = Services(
             ledger=here.ledger,
             feed=here.feed,

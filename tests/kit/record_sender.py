@@ -14,7 +14,7 @@ from control_api.records.intake import Intake
 from control_api.records.layout import RECORDS_LAYOUT
 from models.planes.records import RecordBatch
 from store.choose import open_store
-from tests.kit.recorded import AT, US, batch, record
+from tests.kit.recorded import AT, US, batch, owned, record
 
 
 def numbered(source: str, number: int) -> RecordBatch:
@@ -28,7 +28,7 @@ def numbered(source: str, number: int) -> RecordBatch:
 async def main(place: str, source: str, first: str, last: str) -> None:
     """As the arguments say."""
     store = await open_store(Path(place), RECORDS_LAYOUT, timeout=30)
-    intake = Intake(store, lambda _proxy: None)
+    intake = Intake(store, owned())
     print("open", flush=True)  # noqa: T201 - how this program answers
     for number in range(int(first), int(last) + 1):
         await intake.take(US, [numbered(source, number)])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import httpx
 import msgspec
 
+from control_api.records.intake import Owners
 from models.clock import SystemClock, iso_ms
 from models.decision import DEFAULT, Decision, ScopeOutcome
 from models.planes.feed import Uplink
@@ -76,3 +77,12 @@ async def send(core: Api, *batches: RecordBatch, region: str = US) -> httpx.Resp
 def report(*batches: RecordBatch) -> bytes:
     """The body of an uplink."""
     return msgspec.json.encode(Uplink(records=batches))
+
+
+def owned(by: Mapping[str, tuple[str, str]] | None = None) -> Owners:
+    """What an intake asks: proxies of this mapping are known, none when it is left out."""
+
+    async def owners(proxy_ids: Collection[str]) -> Mapping[str, tuple[str, str]]:
+        return {one: (by or {})[one] for one in proxy_ids if one in (by or {})}
+
+    return owners

@@ -22,7 +22,7 @@ from models.planes.records import MOST_RECORDS, RecordBatch
 from models.rollups import rollups
 from store.interface import Store, StreamEntry
 from store.sqlite import SqliteStore
-from tests.kit.recorded import AT, US, batch, record
+from tests.kit.recorded import AT, US, batch, owned, record
 from tests.kit.stores import ROOT, opened
 
 EU = "eu-west-1"
@@ -31,7 +31,7 @@ CODES = ((200, "proxy-access-granted"), (403, "rule-denied"), (429, "limit-excee
 
 def intake_of(store: Any) -> Intake:
     """One that knows no proxy."""
-    return Intake(store, lambda _proxy: None)
+    return Intake(store, owned())
 
 
 async def stored(store: Store) -> list[StreamEntry]:
@@ -228,7 +228,7 @@ async def test_one_bad_batch_and_nothing_of_the_report_is_stored(
     store: Store, bad: RecordBatch, problem: str
 ) -> None:
     """422 with the place of the batch, whatever was fine before it."""
-    intake = Intake(store, {"prx_theirs": ("cli_two", US)}.get)
+    intake = Intake(store, owned({"prx_theirs": ("cli_two", US)}))
     with pytest.raises(Invalid) as refused:
         await intake.take(US, [batch(1, [record("req_9")], "before"), bad])
     ((field, message),) = refused.value.errors
@@ -246,7 +246,7 @@ async def test_a_single_record_may_be_larger_than_a_batch(store: Store) -> None:
 
 async def test_known_proxies_are_taken_from_their_own_region(store: Store) -> None:
     """A proxy that is known must be that client's and in that region; one that is not may have been deleted."""
-    intake = Intake(store, {"prx_one": ("cli_one", US)}.get)
+    intake = Intake(store, owned({"prx_one": ("cli_one", US)}))
     await intake.take(US, [batch(1, [record("req_1"), record("req_2", proxy_id="prx_gone")])])
     with pytest.raises(Invalid):
         await intake.take(US, [batch(2, [record("req_3", client_id="cli_two")])])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from control_api.records.layout import RECORDS, mark
 from control_api.records.lines import LARGEST_BYTES, entry_id, entry_of, read_line
 from models.decision import DEFAULT, Decision, ScopeOutcome
-from models.record import Closing, Opening, line
+from models.record import Closing, Opening, join, lines
 from tests.kit.recorded import AT, US, record
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -73,7 +73,7 @@ def test_what_an_edge_writes_is_kept_as_it_is(
     closing = (
         Closing(status, "rule-denied", tuple(marks), ("api.example.com", None), 1, 2, 3) if ended else None
     )
-    written = line(opening, closing)
+    written = lines([join(opening, closing)]).removesuffix(b"\n")
 
     found = read_line(written, US)
 

@@ -20,7 +20,7 @@ from control_api.records.query import Wanted, find, get
 from models.record import Record
 from store.interface import Store
 from store.sqlite import SqliteStore
-from tests.kit.recorded import AT, US, batch, record
+from tests.kit.recorded import AT, US, batch, owned, record
 from tests.kit.stores import opened
 
 CODES = (
@@ -95,7 +95,7 @@ def test_any_question_is_answered_as_from_a_list(
 
     async def example(place: Path) -> None:
         async with opened(SqliteStore(place, RECORDS_LAYOUT)) as store:
-            await Intake(store, lambda _proxy: None).take(US, [batch(1, records)])
+            await Intake(store, owned()).take(US, [batch(1, records)])
             for question in questions:
                 limit = question.pop("limit")
                 wanted = Wanted(**question)
@@ -115,7 +115,7 @@ def test_any_question_is_answered_as_from_a_list(
 
 async def filled(store: Store, count: int) -> None:
     """So many records: every other one was denied, and there are 60 credentials in turn."""
-    intake = Intake(store, lambda _proxy: None)
+    intake = Intake(store, owned())
     for number, start in enumerate(range(0, count, 800), 1):
         await intake.take(US, [batch(number, [some(n) for n in range(start, start + 800)])])
 
@@ -149,7 +149,7 @@ async def test_records_that_come_meanwhile_double_nothing(store: Store) -> None:
     wanted = Wanted(client_id="cli_a", status=200, code="proxy-access-granted")
     first = await find(store, wanted, cursor=None, limit=5)
     late = [record("req_late", AT + 790, client_id="cli_a"), record("req_old", AT - 1, client_id="cli_a")]
-    await Intake(store, lambda _proxy: None).take(US, [batch(1, late, "late")])
+    await Intake(store, owned()).take(US, [batch(1, late, "late")])
     rest = await find(store, wanted, cursor=first.cursor, limit=1000)
     ids = [read_line(line, US).request_id for line in (*first.lines, *rest.lines)]
     assert len(set(ids)) == len(ids) == 400 + 1
@@ -180,7 +180,7 @@ async def test_a_cursor_fits_its_question_only(store: Store) -> None:
 async def test_one_record_is_found_by_its_id(store: Store) -> None:
     """By whoever owns it, in whichever region it was made."""
     made = record("req_1", client_id="cli_a", proxy_id="prx_a")
-    await Intake(store, lambda _proxy: None).take(US, [batch(1, [made])])
+    await Intake(store, owned()).take(US, [batch(1, [made])])
     regions = ("eu-west-1", US)
     text = read_line(msgspec.json.encode(made), US).text
     assert await get(store, regions, "cli_a", None, "req_1") == text

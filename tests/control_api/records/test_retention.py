@@ -13,7 +13,7 @@ from control_api.records.rollups import GRAINS, Rollups
 from models.errors import StoreUnavailable
 from store.interface import Store
 from tests.kit.plane import HandClock
-from tests.kit.recorded import AT, US, batch, record
+from tests.kit.recorded import AT, US, batch, owned, record
 
 DAY_MS = 86_400_000
 
@@ -21,7 +21,7 @@ DAY_MS = 86_400_000
 async def fill(store: Store, days: int) -> None:
     """One record a day, the newest at AT."""
     records = [record(f"req_{n}", AT - n * DAY_MS) for n in range(days)]
-    await Intake(store, lambda _proxy: None).take(US, [batch(1, records)])
+    await Intake(store, owned()).take(US, [batch(1, records)])
 
 
 async def left(store: Store) -> dict[str, int]:
@@ -49,7 +49,7 @@ async def test_each_is_kept_for_its_time(store: Store) -> None:
 
 async def test_many_are_removed_in_steps(store: Store) -> None:
     """All that are due, however many."""
-    intake = Intake(store, lambda _proxy: None)
+    intake = Intake(store, owned())
     for number in range(1, 4):
         await intake.take(US, [batch(number, [record(f"req_{number}_{n}", AT) for n in range(STEP - 1)])])
     assert await Retention(store, HandClock(AT + 2 * DAY_MS), 1).trim() == 3 * (STEP - 1)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from control_api.records.intake import Intake
 from control_api.records.query import Wanted
 from control_api.records.rollups import DAY, MINUTE
-from control_api.records.service import Records
+from control_api.records.service import Records, owners_in
 from control_api.records.telemetry import Span
 from models.errors import Invalid
 from store.interface import Store
@@ -24,7 +25,7 @@ async def test_what_comes_in_is_found_and_counted(store: Store, tmp_path: Path) 
         made = proxy("prx_one", ["cred_a"], "tgt_a", "cred_b")
         for item in (credential("cred_a"), credential("cred_b", side="target"), target("tgt_a"), made):
             await here.write("create", item)
-        records = Records(store, here.ledger, clock, days=30)
+        records = Records(store, Intake(store, owners_in(here.ledger)), here.ledger, clock, days=30)
         records.open()
         mine = {"client_id": CLIENT, "proxy_id": "prx_one"}
         await records.take("us", [batch(1, [record("req_1", region="us", **mine)])])

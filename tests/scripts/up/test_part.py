@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import stat
 import sys
@@ -14,7 +13,7 @@ import pytest
 
 from scripts.up import sessions
 from scripts.up.environment import clean
-from scripts.up.part import STEPS_BACK, Part, Spec, exeat
+from scripts.up.part import Part, Spec, exeat
 from tests.kit.processes import wait_until
 
 SERVE = (
@@ -84,17 +83,6 @@ def test_actors_are_known_by_their_posts_from_what_the_guardian_says(tmp_path: P
     part.kill()
     wait_until(lambda: part.ended() is not None)
     assert set(part.record().actors.values()) == {0}
-
-
-@pytest.mark.parametrize(("name", "steps"), [("control", STEPS_BACK), ("edge", 0), ("ray", 0)])
-def test_only_the_control_plane_stands_back(tmp_path: Path, name: str, steps: int) -> None:
-    """Calls and what they wait for are served first."""
-    code = f"import os\nprint('{name} ready:', f'http://{{os.nice(0)}}', flush=True)"
-    part = Part(Spec(name, "", [sys.executable, "-c", code], clean({}), tmp_path / "log", f"{name} ready:"))
-    part.launch(0.0)
-    wait_until(part.listen)
-    assert part.url == f"http://{os.nice(0) + steps}"
-    wait_until(lambda: part.ended() == 0)
 
 
 def test_last_words_are_those_of_this_process(make: Callable[[str], Part], tmp_path: Path) -> None:
