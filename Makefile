@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 UV := UV_SYSTEM_CERTS=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy $(BIN)/uv --quiet
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: setup run test test-processes test-units soak lint bench clean
+.PHONY: setup run test test-e2e test-others soak lint bench clean
 
 setup: $(VENV)/.stamp
 
@@ -38,17 +38,18 @@ $(VENV)/.stamp-bench: $(VENV)/.stamp requirements/bench.lock
 run: setup
 	@$(BIN)/exeat up
 
-# Two at a time: tests of whole processes mostly wait, the others mostly compute. The cluster's tests make their own
-# process a driver of Ray, which reads its token once in a process: they run alone in one.
+# Two at a time, about as long as each other: tests of whole installations mostly wait, the others mostly compute. The
+# cluster's tests make their own process a driver of Ray, which reads its token once in a process: they run alone in
+# one, and last, when the installations are almost over.
 test: setup
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-processes test-units
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-e2e test-others
 
-test-processes: setup
+test-e2e: setup
+	$(BIN)/python -m pytest -m 'not soak' tests/e2e
+
+test-others: setup
+	$(BIN)/python -m pytest -m 'not soak' --ignore tests/cluster --ignore tests/e2e
 	$(BIN)/python -m pytest tests/cluster
-	$(BIN)/python -m pytest -m 'not soak' tests/e2e tests/invariants
-
-test-units: setup
-	$(BIN)/python -m pytest -m 'not soak' --ignore tests/cluster --ignore tests/e2e --ignore tests/invariants
 
 # The soaks start whole installations of their own, kill their parts and wait for deadlines: about 8 minutes more.
 soak: setup

@@ -15,6 +15,7 @@ from control_api import files
 from control_api.ledger.change import Body, Draft, Item
 from control_api.ledger.ledger import Decide, Ledger
 from control_api.ledger.projection import Projection, Resource
+from control_api.routes.table import SCOPES
 from models.errors import ConfigurationError
 from models.ids import new_id
 from models.secret import Secret
@@ -23,7 +24,6 @@ SYSTEM: Final = "system"
 """The actor of what no user did."""
 OWNER: Final = "owner"
 """Name of the first user and of the token of the first start."""
-SCOPES: Final = ("read", "write", "operate")
 _PREFIX: Final = b"u-"
 
 

@@ -26,7 +26,7 @@ _PARAMETERS: Final[dict[str, tuple[Schema, str]]] = {
     "after": ({"type": "string", "format": "date-time"}, "changes later than this"),
     "before": ({"type": "string", "format": "date-time"}, "changes earlier than this"),
     "status": (
-        {"anyOf": [{"type": "integer", "minimum": 100, "maximum": 599}, {"const": "unknown"}]},
+        {"anyOf": [{"type": "integer", "minimum": 100, "maximum": 999}, {"const": "unknown"}]},
         "requests answered with this status",
     ),
     "code": ({"type": "string"}, "requests with this `exeat-proxy-code`"),

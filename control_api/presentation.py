@@ -15,7 +15,6 @@ from models.clock import iso_ms
 INTERNAL: Final = frozenset({"tokenDigest", "regionKeyDigest", "vaultIdentity", "credentialPlacement"})
 WITHHELD: Final = frozenset({"tokenDigest", "regionKeyDigest"})
 """What even the audit list leaves out."""
-ENDPOINT_KIND: Final = "shared"
 
 
 class Health(Protocol):

@@ -1,12 +1,11 @@
-"""The closed list of what a redactor finds, by the names of the wire contract, and what is done with findings:
-overlaps settled, spans replaced. Pure; it must never hand on a text that it was given to replace.
+"""The closed list of what a redactor finds, by the names of the wire contract, and findings before anything is done with
+them: overlaps settled, fit or not. Pure; settling must never uncover a word that was found.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -101,28 +100,3 @@ def fits(text: str, spans: Sequence[Span]) -> bool:
         0 <= one.start < one.end <= length and one.entity in _KNOWN and 0.0 <= one.score <= 1.0
         for one in spans
     ) and all(one.end <= other.start for one, other in pairwise(spans))
-
-
-def replaced(
-    text: str,
-    spans: Iterable[Span],
-    *,
-    entities: Collection[str] = _KNOWN,
-    min_score: float = MIN_SCORE,
-    replacement: str | None = None,
-) -> tuple[str, Mapping[str, int]]:
-    """The text with every span of `entities` and at least `min_score` replaced, and how many, by entity.
-
-    spans: as of a redactor, see `fits`; others raise ValueError. replacement: None for the entity's name, as in
-    `<PERSON>`.
-    """
-    chosen = [one for one in spans if one.entity in entities and one.score >= min_score]
-    if not fits(text, chosen):
-        raise ValueError("spans that do not fit the text")
-    pieces: list[str] = []
-    at = 0
-    for one in chosen:
-        pieces += (text[at : one.start], f"<{one.entity}>" if replacement is None else replacement)
-        at = one.end
-    pieces.append(text[at:])
-    return "".join(pieces), Counter(one.entity for one in chosen)

@@ -8,6 +8,7 @@ operator's log only and must never be copied into an answer, a header or a recor
     │   └── PatternError              a pattern that RE2 or our bounds refuse
     ├── Refusal                       an answer the edge makes itself (API.md section 3)
     │   ├── RequestMalformed    400   closes the connection
+    │   │   └── RequestJsonTooLarge       names what is judged at most
     │   ├── CredentialRejected  401
     │   ├── BillingSuspended    402
     │   ├── RuleDenied          403   carries scope and rule id
@@ -15,6 +16,7 @@ operator's log only and must never be copied into an answer, a header or a recor
     │   ├── ProxyUnknown        404
     │   ├── RequestTimeout      408   closes the connection
     │   ├── RequestTooLarge, ResponseTooLarge          413
+    │   │   └── ResponseJsonTooLarge      names what is filtered at most
     │   ├── FilterBlocked       422
     │   ├── LimitExceeded       429   carries Retry-After
     │   ├── RequestHeadTooLarge 431   closes the connection
@@ -121,6 +123,12 @@ class RequestMalformed(Refusal):
     closes = True
 
 
+class RequestJsonTooLarge(RequestMalformed):
+    """400: rules look into the body, and its JSON is larger than they are judged on (`models.strict_json`, `models.body_checks`)."""
+
+    message = "The JSON of the request body has over 100,000 values, or a path of over 8,192 bytes"
+
+
 class CredentialRejected(Refusal):
     """401: no credential of this proxy was presented, or two that differ."""
 
@@ -189,6 +197,12 @@ class ResponseTooLarge(Refusal):
     status = 413
     code = "response-too-large"
     message = "The answer of the target is too large"
+
+
+class ResponseJsonTooLarge(ResponseTooLarge):
+    """413: filters look into the answer, and its JSON has more values than they take (`proxy_edge.steps.filter`)."""
+
+    message = "The JSON of the target's answer has over 2,000,000 values"
 
 
 class FilterBlocked(Refusal):
@@ -467,5 +481,5 @@ class Unavailable(ApiError):
 
 
 def refusals() -> tuple[type[Refusal], ...]:
-    """Every refusal class, the one list of codes that documentation and tests read."""
+    """A class for every code, the one list that documentation and tests read; not the narrower ones below them."""
     return tuple(sorted(Refusal.__subclasses__(), key=lambda kind: (kind.status, kind.code)))

@@ -40,10 +40,20 @@ RESPONSE_DROPPED = HOP_BY_HOP | frozenset({b"content-length", b"transfer-encodin
 LIMIT_FIELDS = frozenset({b"ratelimit", b"ratelimit-policy"})
 """A target's own are replaced where a limit of ours applies (draft-ietf-httpapi-ratelimit-headers)."""
 
-BODY_DIGESTS = frozenset(
-    {b"content-md5", b"digest", b"content-digest", b"repr-digest", b"etag", b"accept-ranges"}
+BODY_BOUND = frozenset(
+    {
+        *(b"content-md5", b"digest", b"content-digest", b"repr-digest"),
+        *(b"etag", b"accept-ranges", b"content-range"),
+        *(b"signature", b"signature-input"),
+    }
 )
-"""Dropped when a stage rewrites the body: they describe bytes that are no longer sent."""
+"""Dropped when a stage rewrites the body: they hold for bytes that are no longer sent.
+
+Digests would be wrong; a tag, a range or a length of the whole would let a caller ask for, or put together, bytes of
+two forms. A signature (RFC 9421) is broken as soon as it covers a digest or a length. Whether it does is in its input,
+yet also one that would hold goes: beside a changed body it would vouch for what the signer never saw. Its input alone says
+nothing.
+"""
 
 
 def connection_tokens(value: bytes) -> frozenset[bytes]:

@@ -43,7 +43,6 @@ class HeaderBlock:
         "expects",
         "forwarded",
         "forwarded_for",
-        "host",
         "judged",
         "length",
         "nominated",
@@ -68,7 +67,6 @@ class HeaderBlock:
         self.pairs = [
             (name.lower(), value.strip(b" \t")) for name, _, value in [line.partition(b":") for line in lines]
         ]
-        self.host = b""
         self.length: int | None = None
         self.chunked = False
         self.expects = False
@@ -95,7 +93,6 @@ class HeaderBlock:
     def _note(self, name: bytes, value: bytes) -> None:
         if name == b"host":
             check_host(value)
-            self.host = value
         elif name == b"content-length":
             # llhttp accepts digits only; the second line of defence is ours (RFC 9112 section 6.3).
             if self.length is not None or not value.isdigit() or not value.isascii() or len(value) > 18:

@@ -16,7 +16,7 @@ from models.fields import RANGE_AND_CODING, REQUEST_DROPPED
 from models.filters.compiled import CompiledFilter, CompiledFilters, compile_filters
 from models.limits import Limit, request_limits
 from models.ratelimit_fields import policy_field, status_template
-from models.resources import Client, Filter, Proxy, Rule, Target
+from models.resources import Filter, Proxy, Rule, Target
 from models.rules import FourScopes, Scope, compile_scope
 from models.secret import Secret
 from models.verifiers import Accepted, CallerVerifier
@@ -136,7 +136,6 @@ class PolicySources:
 
     revision: int
     region: str
-    clients: Iterable[Client]
     credentials: Iterable[ScopedCredential]
     targets: Iterable[Target]
     proxies: Iterable[Proxy]

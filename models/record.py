@@ -23,9 +23,6 @@ USER_AGENT_BYTES = 512
 
 _CACHED_DECISION_BYTES = 8192
 
-TimingsMs: TypeAlias = tuple[float | None, ...]
-"""Milliseconds spent in canonicalise, authenticate, rules, limits, lease, upstream, response; may end early."""
-
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 """Per limit: (meter id, window). They belong to the proxy, so a request only refers to them."""
 
@@ -45,8 +42,7 @@ class Opening(msgspec.Struct, array_like=True, gc=False):
     received_at: milliseconds since the epoch. query: secret values withheld. decision: a Decision of
     `models.rules`, its msgpack encoding as `msgspec.Raw` (cheapest), or None when the rules were not
     reached. limits, quota: labels, and per label calls remaining and seconds to reset, flat, or none of
-    them. timings: as far as they are known. A new field goes to the end and has a default: openings
-    of an older version are still in rings.
+    them. A new field goes to the end and has a default: openings of an older version are still in rings.
     """
 
     request_id: str
@@ -64,7 +60,6 @@ class Opening(msgspec.Struct, array_like=True, gc=False):
     client_address: str
     user_agent: bytes
     revision: int
-    timings: TimingsMs = ()
 
 
 class Closing(msgspec.Struct, array_like=True, gc=False):
@@ -160,13 +155,14 @@ _pack = msgspec.msgpack.Encoder().encode
 _to_json = msgspec.json.Encoder().encode
 _to_ndjson = msgspec.json.Encoder().encode_lines
 _MILLISECONDS = tuple(f"{number:03}Z" for number in range(1000))
+_NO_TIMINGS: tuple[float, ...] = ()
 _NO_FILTERS: tuple[FilterState, ...] = ()
 _NO_REDACTIONS: Mapping[str, int] = {}
 _SCOPE_FIELDS = ("scope", "effect", "by", "matched", "shadow")
 
 
 def join(opening: Opening, closing: Closing | None) -> Record:
-    """The wire record; without a closing it is an orphan's: status `unknown`, no code, times as far as known."""
+    """The wire record; without a closing it is an orphan's: status `unknown`, and neither code nor times."""
     decision = opening.decision
     packed = bytes(decision) if type(decision) is msgspec.Raw else _pack(decision)
     judged = (_decision if len(packed) <= _CACHED_DECISION_BYTES else _decision.__wrapped__)(packed)
@@ -184,7 +180,7 @@ def join(opening: Opening, closing: Closing | None) -> Record:
     if closing is None:
         status: int | Literal["unknown"] | None = UNKNOWN
         code = duration_ms = upstream = bytes_in = bytes_out = None
-        timings, scrubbed = opening.timings, 0
+        timings, scrubbed = _NO_TIMINGS, 0
         filters, redactions = _NO_FILTERS, _NO_REDACTIONS
     else:
         status, code, marks = closing.status, closing.code, closing.marks
@@ -230,13 +226,8 @@ def join(opening: Opening, closing: Closing | None) -> Record:
     )
 
 
-def line(opening: Opening, closing: Closing | None) -> bytes:
-    """The record as one line of NDJSON, without its newline; it starts with `{"requestId":"`."""
-    return _to_json(join(opening, closing))
-
-
 def lines(records: Sequence[Record]) -> bytes:
-    """The records as NDJSON, each with its newline: `line` for many at once. Raises what one of them raises."""
+    """The records as NDJSON: each a line that starts with `{"requestId":"`, with its newline. Raises what one of them raises."""
     return _to_ndjson(records)
 
 

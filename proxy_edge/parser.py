@@ -127,11 +127,6 @@ class RequestParser:
         self.reading_head = False
         self.reading_body = False
 
-    @property
-    def ended(self) -> bool:
-        """No further message can come on this connection."""
-        return self._ended
-
     def feed(self, data: bytes) -> None:
         """Parses `data`; messages and a refusal, if any, are appended to `messages`. Never raises.
 

@@ -170,7 +170,6 @@ class FilePolicySource:
             PolicySources(
                 revision=revision,
                 region=document.region,
-                clients=document.clients,
                 credentials=document.credentials,
                 targets=document.targets,
                 proxies=document.proxies,

@@ -99,7 +99,7 @@ def respond(x: Exchange) -> Next:
     lines = [b"HTTP/1.1 %d %b\r\n" % (status, upstream.reason)]
     answer_step.add_fields(lines, upstream.headers, edge.answers, own_limits=bool(x.quota))
     if screened is not None and screened.rewritten:
-        lines = answer_step.without_digests(lines)
+        lines = answer_step.without_body_bound(lines)
     own = len(lines)
     if x.quota:
         lines.append(limit_lines(proxy, x.quota))
@@ -139,7 +139,7 @@ def _masked(x: Exchange, lines: list[bytes], own: int, body: bytes) -> bytes:
         body, in_body = forms.mask(body)
         x.masks += in_body
         if in_body:
-            head = answer_step.without_digests(head)
+            head = answer_step.without_body_bound(head)
     if x.mode:
         ours.append(_chunk(body, last=complete) if x.mode == answer_step.CHUNKED else body)
     return b"".join(head + ours)

@@ -118,7 +118,7 @@ class EdgeSettings(BaseSettings):
     )
     spool_bytes: Annotated[Count, Field(le=1 << 50)] = Field(
         1 << 30,
-        description="bytes of records kept on disk while the control plane is away, without a policy file; then rings fill",
+        description="bytes of records kept on disk while the control plane is away, without a policy file; then rings fill; a tenth more of what it refused",
     )
     drain_seconds: Seconds = Field(30.0, description="how long requests in flight may take after SIGTERM")
     offline_seconds: Seconds = Field(

@@ -39,6 +39,7 @@ _GAUGES = (
     "policy_age_seconds",
     "leases",
 )
+_SHARED_COUNTERS = frozenset({"spool_removed"})
 _BUCKETS = 26
 """Powers of two of a microsecond: up to 33 s, the last one unbounded."""
 _COLUMNS = len(_CODES) + len(_COUNTERS) + len(_GAUGES) + _BUCKETS + 1
@@ -182,7 +183,8 @@ class _Rows(Collector):
                 family.add_metric([str(worker)], value)
             yield family
         for name, value in self._shared().items():
-            yield GaugeMetricFamily(f"exeat_{name}", _HELP[name], value=value)
+            family_of = CounterMetricFamily if name in _SHARED_COUNTERS else GaugeMetricFamily
+            yield family_of(f"exeat_{name}", _HELP[name], value=value)
         first = len(_CODES) + len(_COUNTERS) + len(_GAUGES)
         running = 0
         buckets = []
@@ -208,6 +210,7 @@ _HELP = {
     "record_depth": "Records not acknowledged by their sink",
     "spool_depth": "Records on disk that the control plane does not have yet",
     "spool_refused": "Records on disk that the control plane would not have",
+    "spool_removed": "Records that the control plane would not have, removed from disk for newer ones",
     "policy_revision": "Revision of the policy in force",
     "loop_lag_us": "How late the worker's ticker last ran, in microseconds",
     "broken_proxies": "Proxies that could not be compiled",

@@ -60,16 +60,14 @@ class Vault(Protocol):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """For operators and the guardian. revision: -1 before the first; heard_ms: when the feed answered last, 0 never.
-
-    refused: answers of the feed that were not believed, since this process began. edges: heard of late.
+    """For operators and the guardian. revision: -1 before the first. refused: answers of the feed that were not
+    believed, since this process began. edges: heard of late.
     """
 
     revision: int
     issued_ms: int
     sheet: int
     certificate: bool
-    heard_ms: int
     refused: int
     edges: int
 
@@ -105,7 +103,7 @@ class RegistryCore:
         self._vault_lock = asyncio.Lock()
         self._state = RegionState.empty(region)
         self._from_nothing = False
-        self._heard_ms = self._refused = 0
+        self._refused = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -150,7 +148,6 @@ class RegistryCore:
             issued_ms=self._state.issued_ms,
             sheet=self._mirror.sheet[1].number if self._mirror.sheet is not None else -1,
             certificate=self._mirror.certificate is not None,
-            heard_ms=self._heard_ms,
             refused=self._refused,
             edges=len(self._reports.edges),
         )
@@ -204,7 +201,6 @@ class RegistryCore:
         else:
             await self._apply(answer.delta)
         self._from_nothing = False
-        self._heard_ms = self._clock.wall_ms()
         return self._state.revision != before or bool(answer.commands or answer.orders)
 
     async def _apply(self, delta: Delta) -> None:

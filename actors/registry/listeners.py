@@ -31,10 +31,10 @@ Keys = frozenset[tuple[str, str]]
 class _Turn:
     """One outstanding question."""
 
-    __slots__ = ("event", "over", "request")
+    __slots__ = ("event", "over")
 
-    def __init__(self, request: ListenRequest) -> None:
-        self.request, self.event, self.over = request, asyncio.Event(), False
+    def __init__(self) -> None:
+        self.event, self.over = asyncio.Event(), False
 
 
 class Listeners:
@@ -83,7 +83,7 @@ class Listeners:
 
         A second question of the same link ends the first one empty.
         """
-        turn = _Turn(request)
+        turn = _Turn()
         if (earlier := self._turns.get(request.link)) is not None:
             earlier.over = True
             earlier.event.set()

@@ -21,7 +21,7 @@ from models.ids import RESOURCE_ID
 from models.record import UNKNOWN
 
 _CODE: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
-_STATUS: Final = re.compile(r"[1-5][0-9]{2}")
+_STATUS: Final = re.compile(r"[1-9][0-9]{2}")
 
 
 async def list_all(call: Call) -> Answer:
@@ -72,7 +72,7 @@ def _status(text: str | None) -> int | str | None:
     if text is None or text == UNKNOWN:
         return text
     if not _STATUS.fullmatch(text):
-        raise _refused("status", f"must be a status from 100 to 599, or {UNKNOWN}")
+        raise _refused("status", f"must be a status from 100 to 999, or {UNKNOWN}")
     return int(text)
 
 

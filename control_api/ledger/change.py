@@ -14,7 +14,8 @@ from models.custody.signing import Signed
 from models.errors import SchemaTooNew
 from store.interface import Collection, Document
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+"""1: no filters. 2: filters among the items, which a program that knows none must not pass over."""
 
 CHANGES: Final = Collection("changes", indexes=("clientId", "holdsOrders", "holdsReplay"), schema=SCHEMA)
 """The log. Ids are revisions (`change_id`). holdsOrders, holdsReplay: 1 or absent."""
@@ -132,6 +133,11 @@ def to_document(change: Change) -> Document:
     if change.replay is not None:
         document["holdsReplay"] = 1
     return document
+
+
+def to_second(document: Document) -> Document:
+    """A change of schema 1 in schema 2: nothing of it means anything else."""
+    return {**document, "schema": 2}
 
 
 def from_document(document: Document) -> Change:

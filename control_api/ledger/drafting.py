@@ -13,7 +13,7 @@ import msgspec
 from control_api.ledger.change import DOCUMENT_KINDS, KINDS, PART_KINDS, Change, Draft, Item, Key, Replay
 from control_api.ledger.projection import Projection, region_of
 from models.custody.orders import Forget, Order, Revoke, sign_order
-from models.custody.signing import Signed, Signer
+from models.custody.signing import Signer
 
 CHILDREN = {"user": ("token",), **dict.fromkeys(DOCUMENT_KINDS, PART_KINDS)}
 """What goes when its parent is deleted."""
@@ -98,8 +98,3 @@ def endings(items: Iterable[Item]) -> Iterator[Order]:
 def is_revoked(credential: dict[str, object]) -> bool:
     """Whether a credential's body says so."""
     return credential.get("credentialStatus") == "revoked"
-
-
-def sealed_orders(change: Change, region: str) -> tuple[Signed, ...]:
-    """The orders of a change for one region; none after they were erased."""
-    return change.orders.get(region, ())

@@ -83,11 +83,6 @@ class Kept:
         for key in keys:
             self._due[key] = revision
 
-    @property
-    def is_due(self) -> bool:
-        """Whether there is anything to write."""
-        return bool(self._due)
-
     async def flush(self, projection: Projection) -> None:
         """Writes everything that is due. Raises StoreUnavailable; then it stays due."""
         async with self._flushing:

@@ -256,11 +256,6 @@ class Ledger:
         async with _answering():
             return await self.log.read(revision)
 
-    async def changes(self, after_revision: int, limit: int) -> list[Change]:
-        """Entries beyond a revision, oldest first. Raises Unavailable."""
-        async with _answering():
-            return await self.log.after(after_revision, limit)
-
     async def history(
         self,
         client_id: str,

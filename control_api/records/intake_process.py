@@ -11,7 +11,8 @@ import contextlib
 import logging
 import socket
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -65,11 +66,22 @@ class _Child(NamedTuple):
 class IntakeProcess:
     """A Taker (`control_api.records.service`) in a process of its own, of one store."""
 
-    def __init__(self, place: str | Path, owners: Owners, *, patience: float = PATIENCE_SECONDS) -> None:
-        """place: of a store that was opened before, as for `open_store`. patience: seconds for one report."""
-        self._place, self._owners, self._patience = str(place), owners, patience
+    def __init__(
+        self,
+        place: str | Path,
+        owners: Owners,
+        *,
+        patience: float = PATIENCE_SECONDS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """place: of a store that was opened before, as for `open_store`. patience: seconds for one report.
+
+        now: monotonic seconds.
+        """
+        self._place, self._owners, self._patience, self._now = str(place), owners, patience, now
         self._turn = asyncio.Lock()
-        self._waiting = 0
+        self.waiting = 0
+        """Reports that are being taken over, or wait for that."""
         self._child: _Child | None = None
         self._closed = False
         self._pause, self._not_before = 0.0, 0.0
@@ -94,7 +106,7 @@ class IntakeProcess:
 
     async def take(self, region: str, batches: Sequence[RecordBatch]) -> None:
         """See Intake.take."""
-        if self._waiting >= MOST_WAITING:
+        if self.waiting >= MOST_WAITING:
             raise StoreUnavailable("too many reports wait to be taken over")
         # Who gives up does not end it: the next frame would be the answer to this one.
         working = spawn("records-intake", self._take(region, tuple(batches)))
@@ -107,12 +119,12 @@ class IntakeProcess:
             raise error
 
     async def _take(self, region: str, batches: tuple[RecordBatch, ...]) -> ExeatError | None:
-        self._waiting += 1
+        self.waiting += 1
         try:
             async with self._turn:
                 return await self._answer(Take(region, batches))
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
 
     async def _answer(self, asked: Take) -> ExeatError | None:
         try:
@@ -135,8 +147,7 @@ class IntakeProcess:
         """The process, started when there is none. Raises StoreUnavailable."""
         if self._child is not None:
             return self._child
-        loop = asyncio.get_running_loop()
-        if self._closed or loop.time() < self._not_before:
+        if self._closed or self._now() < self._not_before:
             raise StoreUnavailable("the process that takes records over is not running")
         try:
             child = self._child = await self._started()
@@ -150,7 +161,7 @@ class IntakeProcess:
             await self._drop()
             first, longest = PAUSE_SECONDS
             self._pause = min(longest, max(first, 2 * self._pause))
-            self._not_before = loop.time() + self._pause
+            self._not_before = self._now() + self._pause
             raise StoreUnavailable(
                 answer.detail if isinstance(answer, Away) else "no answer of a new process"
             )

@@ -31,7 +31,6 @@ READERS: Final = frozenset({"owner", "admin", "user", "auditor"})
 TESTERS: Final = frozenset({"owner", "admin", "user"})
 WRITERS: Final = frozenset({"owner", "admin"})
 OWNERS: Final = frozenset({"owner"})
-ROLES: Final = ("owner", "admin", "user", "auditor")
 SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "operate")
 
 BODY_MAX: Final = 1 << 20

@@ -98,11 +98,6 @@ def peek(signed: Signed) -> Capability:
         raise CapabilityRefused("not a capability") from None
 
 
-def peek_host(signed: Signed) -> str:
-    """Whose capability it claims to be, unverified. Raises CapabilityRefused."""
-    return peek(signed).host_id
-
-
 def read_capability(
     signed: Signed, verifier: Verifier, *, region: str, operation: str, now_ms: int
 ) -> Capability:

@@ -121,10 +121,6 @@ class CompiledFilters:
         self._fitting: dict[tuple[bytes, bytes], tuple[tuple[CompiledFilter, ...], ...]] = {}
         self._stages: dict[tuple[tuple[tuple[CompiledFilter, ...], ...], int], tuple[Stage, ...]] = {}
 
-    def may_apply(self, method: bytes, path: bytes) -> bool:
-        """Whether any filter may apply, whatever the status of the answer will be."""
-        return any(self._fit(method, path))
-
     def applicable(self, method: bytes, path: bytes, status: int) -> tuple[Stage, ...]:
         """The stages that an answer goes through; without those in which no filter applies."""
         fitting = self._fit(method, path)

@@ -237,7 +237,6 @@ def policy_sources(
     sources = PolicySources(
         revision=max(state.revision, 0),
         region=state.region,
-        clients=(),
         credentials=tuple(shelves.credentials.values()),
         targets=tuple(shelves.targets.values()),
         proxies=tuple(shelves.proxies.values()),

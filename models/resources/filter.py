@@ -23,7 +23,8 @@ MOST_FILTERS: Final = 100
 """On one credential, target or proxy."""
 MOST_PATHS: Final = 32
 """Of one filter."""
-_STATUS: Final = re.compile(r"all|[2-5]xx|[2-5][0-9][0-9]")
+_STATUS: Final = re.compile(r"all|[2-9]xx|[2-9][0-9][0-9]")
+"""Of what a final answer may have: targets answer up to 999 (RFC 9110 section 15), and interim answers are not passed on."""
 
 
 def _check_action(value: object) -> object:

@@ -46,7 +46,6 @@ class PolicyDocument:
     """
 
     region: str
-    clients: tuple[Client, ...]
     credentials: tuple[Credential, ...]
     targets: tuple[Target, ...]
     proxies: tuple[Proxy, ...]
@@ -75,7 +74,6 @@ def read_document(value: object, findings: Findings, read_secret: ReadSecret) ->
     check_references(Shelves(clients, credentials, targets, proxies), findings)
     return PolicyDocument(
         region=reader.region,
-        clients=tuple(clients.resources.values()),
         credentials=tuple(credentials.resources.values()),
         targets=tuple(targets.resources.values()),
         proxies=tuple(proxies.resources.values()),

@@ -21,7 +21,11 @@ from models.errors import ConfigurationError
 from models.planes.records import MOST_BYTES, MOST_RECORDS, Batch
 from proxy_edge.records.batch_file import REFUSED, WAITING, Append, BatchFile, Name, fitting
 from proxy_edge.records.numbering import Numbering
+from proxy_edge.records.refused_batches import RefusedBatches
 from proxy_edge.records.sink import found_in
+
+REFUSED_SHARE = 10
+"""Of the bytes that records may take, one in so many is kept besides of those that the control plane would not have."""
 
 _MARK = struct.Struct("<Q")
 
@@ -41,20 +45,22 @@ class SpoolSink:
         host: str,
         *,
         most: int,
-        tell: Callable[[int, int], None] = lambda _waiting, _refused: None,
+        tell: Callable[[int, int, int], None] = lambda _waiting, _refused, _removed: None,
         append: Append = os.write,
     ) -> None:
         """host: the edge host's id. most: bytes of records; at most one batch more is accepted.
 
-        tell: hears how many records wait, and how many were set aside, whenever that changes. append: `os.write`, or
-        a test's. Raises ConfigurationError when the directory cannot be ours.
+        tell: hears how many records wait, how many are set aside, and how many of those were removed for newer ones
+        since this was made, whenever that changes. append: `os.write`, or a test's. Raises ConfigurationError when
+        the directory cannot be ours.
         """
         self._directory, self._host, self._most = directory, host, most
         self._tell, self._append = tell, append
         self._waiting: deque[BatchFile] = deque()
         """By number; all that have a record."""
         self._growing: BatchFile | None = None
-        self._size = self.depth = self.refused = 0
+        self._size = self.depth = 0
+        self._refused = RefusedBatches(directory, most // REFUSED_SHARE)
         self._some = asyncio.Event()
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -65,6 +71,11 @@ class SpoolSink:
                 f"{directory} cannot be used: {error.strerror}", field="records"
             ) from None
         self._told()
+
+    @property
+    def refused(self) -> int:
+        """Records that the control plane would not have, as many as are kept."""
+        return self._refused.records
 
     # For the keeper: `proxy_edge.records.sink.RecordSink`
 
@@ -144,7 +155,8 @@ class SpoolSink:
         if whole or one.count == 1:
             one.rename(Name(one.name.number, one.name.spool, REFUSED))
             _log.error("a batch is set aside", extra={"batch": str(one.path), "records": one.count})
-            self.refused += one.count
+            self._refused.add(one)
+            self._refused.make_room()
             self._drop()
         else:
             self._split(one)
@@ -158,11 +170,12 @@ class SpoolSink:
         for name in sorted(found):
             one = BatchFile.found(self._directory, name)
             if name.ending == REFUSED:
-                self.refused += one.count
+                self._refused.add(one)
             elif not one.count or name.part_of in whole:
                 one.path.unlink()  # nothing came into it; or it was being made when its maker was killed
             else:
                 self._take_in(one)
+        self._refused.make_room()
         return max((name.number for name in found), default=0)
 
     def _begin(self) -> BatchFile:
@@ -229,4 +242,4 @@ class SpoolSink:
         self._drop()
 
     def _told(self) -> None:
-        self._tell(self.depth, self.refused)
+        self._tell(self.depth, self.refused, self._refused.removed)

@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterable
 
 from models.body_checks import Body, Watch
 from models.decision import Decision
-from models.errors import JsonRefused, PolicyUnavailable, RequestMalformed, RequestTooLarge
+from models.errors import (
+    JsonRefused,
+    JsonTooLarge,
+    PolicyUnavailable,
+    RequestJsonTooLarge,
+    RequestMalformed,
+    RequestTooLarge,
+)
 from models.rules import Undecided
 
 JUDGE_SECONDS = 5.0
@@ -35,9 +42,14 @@ def check_size(size: int, most: int) -> None:
 
 
 def decide(undecided: Undecided, raw: bytes, watch: Watch = lambda: None) -> Decision:
-    """The decision by the whole body. Raises RequestMalformed for one that is not strict JSON, and what `watch` raises."""
+    """The decision by the whole body.
+
+    Raises RequestMalformed for one that is not strict JSON or has more of it than is judged, and what `watch` raises.
+    """
     try:
         return undecided.judge(Body(raw), watch)
+    except JsonTooLarge as error:
+        raise RequestJsonTooLarge(error.detail) from None
     except JsonRefused as error:
         raise RequestMalformed(error.detail) from None
 

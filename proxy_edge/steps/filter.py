@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Final, NamedTuple
 
-from models.errors import FilterBlocked, JsonRefused, JsonTooLarge, Refusal, ResponseTooLarge
+from models.errors import FilterBlocked, JsonRefused, JsonTooLarge, Refusal, ResponseJsonTooLarge
 from models.filters.apply import Filtering, run
 from models.filters.compiled import CompiledFilters, Stage
 from models.strict_json import dumps, loads
@@ -52,7 +52,7 @@ def begin(body: bytes, stages: Stages) -> Filtering | None:
     try:
         document: Any = loads(body, MAX_VALUES)
     except JsonTooLarge as error:
-        raise ResponseTooLarge(error.detail) from None
+        raise ResponseJsonTooLarge(error.detail) from None
     except JsonRefused:
         if any(stage.blocks for stage in stages):
             raise FilterBlocked("the answer is not strict JSON") from None

@@ -7,7 +7,7 @@ come here.
 from __future__ import annotations
 
 from models.errors import ScrubFailed
-from models.fields import BODY_DIGESTS, LIMIT_FIELDS, connection_tokens
+from models.fields import BODY_BOUND, LIMIT_FIELDS, connection_tokens
 from proxy_edge.answers import Answers
 from proxy_edge.scrub.forms import Forms
 
@@ -92,6 +92,6 @@ def masked_head(lines: list[bytes], forms: Forms) -> tuple[list[bytes], int]:
     return out, masks
 
 
-def without_digests(lines: list[bytes]) -> list[bytes]:
-    """The lines without those that describe the bytes of a body that was rewritten."""
-    return [line for line in lines if line.partition(b":")[0] not in BODY_DIGESTS]
+def without_body_bound(lines: list[bytes]) -> list[bytes]:
+    """The lines without those that hold only for the bytes of a body that was rewritten."""
+    return [line for line in lines if line.partition(b":")[0] not in BODY_BOUND]

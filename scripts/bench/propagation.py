@@ -8,41 +8,27 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import json
 import math
 import os
-import signal
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
-from models.clock import SystemClock, iso_ms
-from models.home import Home
-from proxy_edge.settings import environment
-from scripts.bench import machine, upstream
-from scripts.bench.errors import LoadError, PeerError
-from scripts.bench.governance import LOAD_PATH, new_keys
-from scripts.bench.processes import Processes, free_ports
-from scripts.up.environment import for_part
-from scripts.up.part import exeat
-from sdk import CallFailed, ExeatClient, Proxy
+from scripts.bench import program
+from scripts.bench.errors import LoadError
+from scripts.bench.governance import KEY_HEADER, LOAD_PATH, new_keys
+from scripts.bench.installation import REGIONS, parts, with_target
+from sdk import ExeatClient, Proxy
 
-REGIONS: Final = ("us-east-1", "eu-west-1")
 CHANGES: Final = 200
 WARM_UP: Final = 5
 GIVEN_UP_SECONDS: Final = 10.0
 TARGET_SECONDS: Final = 1.0
 """What is aimed at, from the answer to a change on."""
-_UP_SECONDS, _DOWN_SECONDS = 120.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +93,9 @@ def text(found: Figures, load: float) -> str:
 
 async def measure(api: ExeatClient, target_url: str, changes: int, region: str = REGIONS[0]) -> list[Sample]:
     """Makes a proxy in `region`, then changes it so many times. Errors: LoadError, CallFailed."""
-    proxy, key = await _proxy(api, target_url, region)
-    headers = {"X-API-Key": key}
+    found = await parts(api, region, target_url, new_keys())
+    proxy = await api.proxies.create(found.client_id, name="proxy", **found.joined)
+    headers = {KEY_HEADER: found.key.reveal().decode()}
     async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=GIVEN_UP_SECONDS) as http:
         await _until(http, proxy, httpx.codes.OK)
         return [await _change(api, http, proxy, active=bool(number % 2)) for number in range(changes)]
@@ -136,68 +123,10 @@ async def _until(http: httpx.AsyncClient, proxy: Proxy, status: int) -> None:
             raise LoadError(f"a call had no answer: {type(error).__name__}") from None
 
 
-async def _proxy(api: ExeatClient, target_url: str, region: str) -> tuple[Proxy, str]:
-    """A proxy with all it needs, and its caller's key."""
-    client = await api.clients.create(name="bench")
-    caller = await api.credentials.create(
-        client.id, name="caller", type="proxy", auth_type="apiKey", region=region
-    )
-    sender = await api.credentials.create(
-        client.id,
-        name="sender",
-        type="target",
-        auth_type="bearer",
-        region=region,
-        secret={"token": new_keys().bearer},
-    )
-    target = await api.targets.create(client.id, name="target", base_url=target_url, region=region)
-    proxy = await api.proxies.create(
-        client.id,
-        name="proxy",
-        region=region,
-        proxy_credential_ids=[caller.id],
-        target_id=target.id,
-        target_credential_id=sender.id,
-    )
-    assert caller.secret is not None, "the API makes one when none is given"
-    return proxy, caller.secret.reveal().decode()
-
-
-@contextlib.contextmanager
-def installation(root: Path, target_port: int, regions: Sequence[str] = REGIONS) -> Iterator[tuple[str, str]]:
-    """URL and owner's token of an installation in `root`, stopped with the block. Errors: PeerError."""
-    base = free_ports(1 + len(regions))
-    variables = for_part(environment(), egress_allow=f"127.0.0.1:{target_port}", demo=False)
-
-    def run(*arguments: str, seconds: float) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            exeat(*arguments, "--home", str(root)),
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
-
-    try:
-        options = ("--port-base", str(base), "--regions", ",".join(regions))
-        done = run("up", "--detach", *options, seconds=_UP_SECONDS)
-        if done.returncode:
-            raise PeerError(f"failed: exeat up: {done.stderr.strip()[-300:]}")
-        yield f"http://127.0.0.1:{base}", Home(root).owner_token.read_text().strip()
-    finally:
-        run("down", seconds=_DOWN_SECONDS)
-
-
 def execute(changes: int) -> list[Sample]:
     """One run from start to end. Errors: PeerError, LoadError, CallFailed."""
-    with tempfile.TemporaryDirectory(prefix="exeat-bench-") as directory:
-        work = Path(directory)
-        with Processes(work) as processes:
-            target = upstream.start(processes, work, new_keys(), frozenset())
-            with installation(work / "home", target.port) as (url, token):
-                return asyncio.run(_measured(url, token, f"http://127.0.0.1:{target.port}", changes))
+    with with_target() as (url, token, target_url):
+        return asyncio.run(_measured(url, token, target_url, changes))
 
 
 async def _measured(url: str, token: str, target_url: str, changes: int) -> list[Sample]:
@@ -208,49 +137,21 @@ async def _measured(url: str, token: str, target_url: str, changes: int) -> list
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """`changes` and `results`. Errors: SystemExit(2)."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.bench.propagation", description=__doc__)
+    parser = program.parser("propagation", __doc__)
     parser.add_argument("--changes", type=int, default=CHANGES, help=f"how many ({CHANGES})")
-    parser.add_argument("--results", type=Path, default=Path("bench/results"), help="directory for the JSON")
-    options = parser.parse_args(arguments)
-    if options.changes < 1:
-        parser.error("--changes: at least 1")
-    return options
+    return program.counted(parser, arguments, "changes")
 
 
-def document(at: str, samples: Sequence[Sample]) -> dict[str, Any]:
-    """The same as JSON, with every sample."""
-    return {
-        "version": 1,
-        "kind": "propagation",
-        "at": at,
-        "machine": machine.facts(),
-        "figures": asdict(figures(samples)),
-        "samples": [asdict(one) for one in samples],
-    }
+def result(samples: Sequence[Sample]) -> program.Result:
+    """What is printed and written, with every sample."""
+    found = figures(samples)
+    return program.Result(text(found, os.getloadavg()[0]), asdict(found), [asdict(one) for one in samples])
 
 
 def main(arguments: Sequence[str], tell: Callable[[str], None] = print) -> int:
     """Runs, prints and writes; 0 when it could measure, whatever the figures are."""
-    signal.signal(signal.SIGTERM, _leave)
-    options, at = parse(arguments), iso_ms(SystemClock().wall_ms())
-    try:
-        samples = execute(options.changes)
-    except (PeerError, LoadError, CallFailed) as error:
-        tell(f"propagation: {error.detail or error}")
-        return 1
-    except KeyboardInterrupt:
-        tell("interrupted; everything is stopped")
-        return 130
-    tell(text(figures(samples), os.getloadavg()[0]))
-    options.results.mkdir(parents=True, exist_ok=True)
-    path = options.results / f"{at.replace(':', '').replace('.', '-')}-propagation.json"
-    path.write_text(json.dumps(document(at, samples), indent=1) + "\n", encoding="utf-8")
-    tell(f"written: {path}")
-    return 0
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(143)
+    options = parse(arguments)
+    return program.run("propagation", options.results, lambda: result(execute(options.changes)), tell)
 
 
 if __name__ == "__main__":

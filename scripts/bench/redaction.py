@@ -8,26 +8,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
-import signal
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
-from models.clock import SystemClock, iso_ms
-from scripts.bench import machine, probes, upstream
-from scripts.bench.errors import LoadError, PeerError
-from scripts.bench.governance import PEOPLE_PATH, new_keys
+from scripts.bench import probes, program
+from scripts.bench.errors import PeerError
+from scripts.bench.governance import KEY_HEADER, PEOPLE_PATH
+from scripts.bench.installation import REGIONS, parts, until_in_force, with_target
 from scripts.bench.load import Sample, client, request_bytes
-from scripts.bench.processes import Processes
-from scripts.bench.propagation import REGIONS, installation
-from scripts.first_run.demo import in_force
-from sdk import CallFailed, ExeatClient
+from sdk import ExeatClient
 
 SECONDS: Final = 6
 ROUNDS: Final = 3
@@ -84,13 +76,9 @@ def text(found: Figures, load: float) -> str:
 
 def execute(seconds: int) -> tuple[list[Sample], list[Sample], list[Sample]]:
     """One run from start to end: plain, redacted, and redacted for many. Errors: PeerError, LoadError, CallFailed."""
-    with tempfile.TemporaryDirectory(prefix="exeat-bench-") as directory:
-        work = Path(directory)
-        with Processes(work) as processes:
-            target = upstream.start(processes, work, new_keys(), frozenset())
-            with installation(work / "home", target.port, REGIONS[:1]) as (url, token):
-                plain, redacted = asyncio.run(_govern(url, token, f"http://127.0.0.1:{target.port}"))
-                return _measure(plain, redacted, seconds)
+    with with_target(REGIONS[:1]) as (url, token, target_url):
+        plain, redacted = asyncio.run(_govern(url, token, target_url))
+        return _measure(plain, redacted, seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,38 +113,20 @@ def _body(place: Place) -> bytes:
     return answer.body
 
 
-async def _govern(url: str, token: str, upstream_url: str) -> tuple[Place, Place]:
+async def _govern(url: str, token: str, target_url: str) -> tuple[Place, Place]:
     """Two proxies that differ in one filter. Errors: CallFailed, PeerError."""
-    region = REGIONS[0]
     async with ExeatClient(url, token) as api:
-        owner = await api.clients.create(name="bench")
-        caller = await api.credentials.create(
-            owner.id, name="caller", type="proxy", auth_type="apiKey", region=region
-        )
-        sender = await api.credentials.create(
-            owner.id, name="sender", type="target", auth_type="none", region=region, secret={}
-        )
-        target = await api.targets.create(owner.id, name="target", base_url=upstream_url, region=region)
-        proxies = [
-            await api.proxies.create(
-                owner.id,
-                name=name,
-                region=region,
-                proxy_credential_ids=[caller.id],
-                target_id=target.id,
-                target_credential_id=sender.id,
-            )
+        found = await parts(api, REGIONS[0], target_url, None)
+        plain, redacted = [
+            await api.proxies.create(found.client_id, name=name, **found.joined)
             for name in ("plain", "redacted")
         ]
         made = await api.proxies.filters.create(
-            owner.id, proxies[1].id, action="redact", paths=["$.tickets[*].note"]
+            found.client_id, redacted.id, action="redact", paths=["$.tickets[*].note"]
         )
-        if not await in_force(api, made.revision):
-            raise PeerError("failed: the policy did not come into force")
-    assert caller.secret is not None, "the API makes one when none is given"
-    headers = {"X-API-Key": caller.secret.reveal().decode()}
-    places = [_place(one.base_url + PEOPLE_PATH, headers) for one in proxies]
-    return places[0], places[1]
+        await until_in_force(api, made.revision)
+    headers = {KEY_HEADER: found.key.reveal().decode()}
+    return _place(plain.base_url + PEOPLE_PATH, headers), _place(redacted.base_url + PEOPLE_PATH, headers)
 
 
 def _place(url: str, headers: dict[str, str]) -> Place:
@@ -166,46 +136,22 @@ def _place(url: str, headers: dict[str, str]) -> Place:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """`seconds` and `results`. Errors: SystemExit(2)."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.bench.redaction", description=__doc__)
+    parser = program.parser("redaction", __doc__)
     parser.add_argument("--seconds", type=int, default=SECONDS, help=f"of each measurement ({SECONDS})")
-    parser.add_argument("--results", type=Path, default=Path("bench/results"), help="directory for the JSON")
-    options = parser.parse_args(arguments)
-    if options.seconds < 1:
-        parser.error("--seconds: at least 1")
-    return options
+    return program.counted(parser, arguments, "seconds")
+
+
+def result(plain: Sequence[Sample], redacted: Sequence[Sample], many: Sequence[Sample]) -> program.Result:
+    """What is printed and written, with every sample."""
+    found = figures(plain, redacted, many)
+    samples = [[asdict(one) for one in several] for several in (plain, redacted, many)]
+    return program.Result(text(found, os.getloadavg()[0]), asdict(found), samples)
 
 
 def main(arguments: Sequence[str], tell: Callable[[str], None] = print) -> int:
     """Runs, prints and writes; 0 when it could measure, whatever the figures are."""
-    signal.signal(signal.SIGTERM, _leave)
-    options, at = parse(arguments), iso_ms(SystemClock().wall_ms())
-    try:
-        samples = execute(options.seconds)
-    except (PeerError, LoadError, CallFailed) as error:
-        tell(f"redaction: {error.detail or error}")
-        return 1
-    except KeyboardInterrupt:
-        tell("interrupted; everything is stopped")
-        return 130
-    found = figures(*samples)
-    tell(text(found, os.getloadavg()[0]))
-    options.results.mkdir(parents=True, exist_ok=True)
-    path = options.results / f"{at.replace(':', '').replace('.', '-')}-redaction.json"
-    document = {
-        "version": 1,
-        "kind": "redaction",
-        "at": at,
-        "machine": machine.facts(),
-        "figures": asdict(found),
-    }
-    document["samples"] = [[asdict(one) for one in several] for several in samples]
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    tell(f"written: {path}")
-    return 0
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(143)
+    options = parse(arguments)
+    return program.run("redaction", options.results, lambda: result(*execute(options.seconds)), tell)
 
 
 if __name__ == "__main__":

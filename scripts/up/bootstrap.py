@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from control_api.bootstrap import ensure_owner, ensure_region, reset_owner
 from control_api.keys import load_signer
-from control_api.layout import LAYOUT
+from control_api.layout import LAYOUT, MIGRATIONS
 from control_api.ledger.ledger import Ledger
 from models.clock import SystemClock
 from models.home import Home
@@ -49,7 +49,7 @@ async def _reset(home: Home) -> Secret:
 @contextlib.asynccontextmanager
 async def _ledger(home: Home) -> AsyncIterator[Ledger]:
     signer = load_signer(home.policy_key, home.policy_public)
-    store = await open_store(home.control_store, LAYOUT)
+    store = await open_store(home.control_store, LAYOUT, migrations=MIGRATIONS)
     try:
         ledger = Ledger(store, signer, SystemClock())
         await ledger.open()

@@ -24,7 +24,8 @@ from models.custody.signing import Signed
 from models.home import EdgeHome
 from proxy_edge.identity import Identity
 from proxy_edge.snapshot import Snapshot, State
-from scripts.up import ray_guard, sessions, state
+from scripts.up import sessions
+from tests.kit.absence import go_on, planes_gone, recorded, restore
 from tests.kit.canary import forms
 from tests.kit.edge import until
 from tests.kit.governed import Governed, Workers
@@ -37,7 +38,6 @@ from tests.kit.upstream import Upstream
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(240)]
 
 HERE, ELSEWHERE = "us-east-1", "eu-west-1"
-PARTS = ("actors", "control", "ray")
 A_DAY = 30
 """What the limited proxy may pass in a day."""
 SEEN_SECONDS = 5.0
@@ -102,10 +102,10 @@ def gone(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterat
 @pytest.fixture(scope="module")
 def alone(gone: Story) -> Story:
     """The same, when the installation's own edge is dead as well: no process of it does anything."""
-    (part,) = [part for part in _recorded(gone.home).parts if part.part == "edge"]
+    (part,) = [part for part in recorded(gone.home).parts if part.part == "edge"]
     os.kill(part.pid, signal.SIGKILL)
     assert sessions.end(part.pid, part.start, grace=10.0)
-    assert [process.pid for process in gone.home.processes()] == [_recorded(gone.home).pid]
+    assert [process.pid for process in gone.home.processes()] == [recorded(gone.home).pid]
     return gone
 
 
@@ -123,42 +123,6 @@ def _told(home: RunningHome, upstream: Upstream) -> Story:
     last = home.do(lambda api: api.credentials.revoke(expelled.client_id, expelled.caller_id))
     home.in_force(last.change)
     return Story(home, upstream, leased, bare, limited, expelled, revoked, (), 0.0, 0.0)
-
-
-@contextlib.contextmanager
-def planes_gone(home: RunningHome) -> Iterator[None]:
-    """Ends control API, actors and Ray, whole; takes away what they keep. Brings all of it back at the end."""
-    found = _recorded(home)
-    head = json.loads(ray_guard.session_file(home.root).read_text())
-    stores = [home.home.control_store.parent, home.root / "regions"]
-    with contextlib.ExitStack() as back:
-        os.kill(found.pid, signal.SIGSTOP)
-        back.callback(_go_on, found)
-        for part in found.parts:
-            if part.part in PARTS:
-                os.kill(part.pid, signal.SIGKILL)
-                assert sessions.end(part.pid, part.start, grace=0.0)
-        assert sessions.end(head["session"], head["start"], grace=0.0)
-        for store in stores:
-            store.rename(store.with_suffix(".away"))
-            back.callback(_restore, store)
-        yield
-
-
-def _restore(store: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):  # it is back already
-        store.with_suffix(".away").rename(store)
-
-
-def _go_on(found: state.State) -> None:
-    if sessions.is_same(found.pid, found.start):
-        os.kill(found.pid, signal.SIGCONT)
-
-
-def _recorded(home: RunningHome) -> state.State:
-    found = state.read(home.root)
-    assert found is not None
-    return found
 
 
 def page(port: int) -> tuple[int, dict[str, Any]]:
@@ -389,8 +353,8 @@ def test_edge_attaches_when_the_planes_are_back(alone: Story) -> None:
         edge.ready()
         governs(alone)
         for store in (home.home.control_store.parent, home.root / "regions"):
-            _restore(store)
-        _go_on(_recorded(home))
+            restore(store)
+        go_on(recorded(home))
 
         def switched(active: bool) -> Any:
             return home.do(lambda api: api.proxies.patch(bare.client_id, bare.proxy_id, active=active))

@@ -20,6 +20,7 @@ from tests.kit.raw import RawAnswer, RawClient, get
 from tests.kit.upstream import Upstream
 
 REGION = "us-east-1"
+ROLES = ("vault", "registry", "limiter", "redactor", "recorder")
 AT_THE_EDGE, NOISE = 1.0, 1.0
 """Seconds in which connected edges follow an answer `applied` (API.md section 2), and what a busy machine adds."""
 ENDED = {"caller_id": (401, "credential-rejected"), "sender_id": (503, "credential-unavailable")}
@@ -132,7 +133,7 @@ def test_revocation_is_terminal(custody_home: RunningHome, one: Governed, side: 
 
 
 def test_revocations_survive_every_restart(custody_home: RunningHome, upstream: Upstream) -> None:
-    """Kill -9 of vault, registry, link, workers, edge and control API, one by one and then all: refused throughout."""
+    """Kill -9 of every role's actors, link, workers, edge and control API, one by one and then all: refused throughout."""
     home = custody_home
     ended = {side: home.govern(upstream.url) for side in ENDED}
     alive = home.govern(upstream.url)
@@ -152,7 +153,7 @@ def test_revocations_survive_every_restart(custody_home: RunningHome, upstream: 
             assert found in {ENDED[side], (503, "policy-unavailable"), (503, "credential-unavailable")}
         return ask(alive) == (200, "proxy-access-granted")
 
-    parts = ("vault", "registry", "link", "worker", "edge", "control")
+    parts = (*ROLES, "link", "worker", "edge", "control")
     sent = len([seen for seen in upstream.seen if _is_of(seen, ended)])
     for together in (*((part,) for part in parts), parts):
         gone = {part: home.pids(part, None if part == "control" else REGION) for part in together}

@@ -227,7 +227,7 @@ async def history(core: Api, client: str, limit: int) -> list[dict[str, Any]]:
 async def log(core: Api) -> list[Change]:
     """Every change there is, oldest first."""
     found: list[Change] = []
-    while batch := await core.plane.ledger.changes(found[-1].revision if found else 0, 500):
+    while batch := await core.plane.ledger.log.after(found[-1].revision if found else 0, 500):
         found += batch
     return found
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Self
 import httpx
 import msgspec
 
-from control_api.layout import LAYOUT
+from control_api.layout import LAYOUT, MIGRATIONS
 from control_api.ledger.change import Change
 from control_api.ledger.crash import Crash
 from control_api.ledger.kept import Kept
@@ -93,7 +93,7 @@ class ControlHome:
             return thread.submit(asyncio.run, self._read()).result()
 
     async def _read(self) -> Found:
-        store = await open_store(self.home.control_store, LAYOUT)
+        store = await open_store(self.home.control_store, LAYOUT, migrations=MIGRATIONS)
         try:
             changes: list[Change] = []
             log = Log(store)

@@ -17,7 +17,7 @@ from models.custody.orders import Order, Revoke, sign_order
 from models.custody.sheet import CERTIFICATE, SHEET, Certificate, Sheet
 from models.custody.signing import Signed, Signer
 from models.errors import PeerUnavailable
-from models.planes.calls import Obeyed, Orders
+from models.planes.calls import ListenRequest, Obeyed, Orders
 from models.planes.feed import COMMAND, Command, FeedAnswer, Uplink
 from models.planes.state import MANIFEST, Delta, Document, Manifest, root
 
@@ -260,3 +260,14 @@ class Vault:
         return self.identity.sign(
             CERTIFICATE, msgspec.msgpack.encode(Certificate(self.region, self.public, 1))
         )
+
+
+def question(**changes: Any) -> ListenRequest:
+    """A link's question; it has nothing unless told."""
+    fields: dict[str, Any] = {"link": "l1", "edge": "e1", "revision": -1, "sheet": -1, "issued_ms": 0}
+    return ListenRequest(**(fields | changes))
+
+
+def ids(core: Any) -> set[str]:
+    """Ids of the documents that the core has."""
+    return {one.id for one in core.state.documents.values()}

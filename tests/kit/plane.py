@@ -17,7 +17,7 @@ import msgspec
 from control_api.bootstrap import ensure_region
 from control_api.custody import Sealer
 from control_api.feed.service import FeedService
-from control_api.layout import LAYOUT
+from control_api.layout import LAYOUT, MIGRATIONS
 from control_api.ledger.change import Change, Draft, Item, Written
 from control_api.ledger.crash import Crash
 from control_api.ledger.ledger import Ledger
@@ -112,7 +112,7 @@ async def plane(
 ) -> AsyncIterator[Plane]:
     """A running control plane over the file `place`."""
     clock = clock or SystemClock()
-    store = SqliteStore(place, LAYOUT)
+    store = SqliteStore(place, LAYOUT, migrations=MIGRATIONS)
     await store.open()
     ledger = Ledger(store, SIGNER, clock, crash)
     await ledger.open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import cache
 
 import msgspec
@@ -11,13 +12,19 @@ from actors.names import REDACTOR
 from actors.redactor.core import RedactorCore
 from actors.redactor.recognisers import email
 from models.errors import PeerUnavailable
-from models.planes.texts import Find, Found
+from models.filters.values import replaced
+from models.planes.texts import Find, Found, Span
 
 
 @cache
 def core() -> RedactorCore:
     """The real one, with its model."""
     return RedactorCore()
+
+
+def redacted(text: str, spans: Sequence[Span]) -> str:
+    """The text with the name of its entity in place of every span."""
+    return replaced(text, spans, [f"<{one.entity}>" for one in spans])[0]
 
 
 async def find(payload: bytes) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 
 from models.policy import BrokenProxy, CompiledPolicy, CompiledProxy, PolicySources, compile_policy
 from models.request import CanonicalRequest
-from models.resources import Client, Credential, Filter, Proxy, Rule, Target
+from models.resources import Credential, Filter, Proxy, Rule, Target
 from models.secret import Secret
 from models.verifiers import Accepted, keyed_digest
 
@@ -71,7 +71,6 @@ def compiled(
         PolicySources(
             revision=7,
             region=REGION,
-            clients=[Client.model_validate({"clientId": "acme", "clientName": "Acme"})],
             credentials=list(known.values()),
             targets=list({one.id: one for one in (target(), *targets)}.values()),
             proxies=proxies,
@@ -267,7 +266,6 @@ def test_a_proxy_that_could_not_be_read_is_known_as_broken() -> None:
         PolicySources(
             revision=1,
             region=REGION,
-            clients=(),
             credentials=[credential("caller", "proxy"), credential("sender", "target")],
             targets=[target()],
             proxies=[proxy("one")],

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.decision import Decision, ScopeOutcome
-from models.record import Closing, Opening, line
+from models.record import Closing, Opening, join, lines
 
 FIELDS = [
     "requestId",
@@ -62,6 +62,11 @@ AS_JSON = {
 }
 
 
+def line(opening: Opening, closing: Closing | None) -> bytes:
+    """Of one record, without its newline."""
+    return lines([join(opening, closing)]).removesuffix(b"\n")
+
+
 def an_opening(**changed: object) -> Opening:
     made = Opening(
         request_id="req_1",
@@ -79,7 +84,6 @@ def an_opening(**changed: object) -> Opening:
         client_address="192.0.2.7",
         user_agent=b"agent/1.0",
         revision=42,
-        timings=(0.01, 0.02),
     )
     return msgspec.structs.replace(made, **changed)
 
@@ -139,14 +143,13 @@ def test_wire_form_is_the_one_of_the_contract() -> None:
 
 
 def test_orphan_has_status_unknown() -> None:
-    """A record without a closing says `unknown`, has no code, and keeps the times that were known."""
+    """A record without a closing says `unknown`, and has neither code nor times."""
     record = json.loads(line(an_opening(), None))
     assert list(record) == FIELDS
     assert record["status"] == "unknown"
     for absent in ("code", "durationMs", "upstream", "bytesIn", "bytesOut"):
         assert record[absent] is None
-    assert record["timings"]["authenticate"] == 0.02
-    assert record["timings"]["upstream"] is None
+    assert set(record["timings"].values()) == {None}
 
 
 @pytest.mark.parametrize(
@@ -231,8 +234,8 @@ def test_any_request_is_one_line(
     limits=st.lists(st.tuples(st.text(), st.text()), max_size=3),
     quota=st.lists(st.integers(0, 2**40), max_size=6),
     marks=st.lists(st.integers(0, 2**62), max_size=8),
-    status=st.none() | st.integers(100, 599),
-    upstream=st.none() | st.tuples(st.text(), st.none() | st.integers(100, 599)),
+    status=st.none() | st.integers(100, 999),
+    upstream=st.none() | st.tuples(st.text(), st.none() | st.integers(100, 999)),
 )
 def test_any_record_survives_the_ring_unaltered(
     path: bytes,

@@ -4,104 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
-from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
-from typing import Any, Self
 
 import pytest
-import trustme
-import uvloop
 
 from models.egress import EgressAllow, EgressPolicy
-from models.errors import ConfigurationError, TargetForbidden, TargetUnreachable
-from proxy_edge.dialler import Dialler, SystemResolver, TlsIdentity, is_local
+from models.errors import TargetForbidden, TargetUnreachable
+from proxy_edge.dialler import Dialler, SystemResolver, is_local
+from tests.proxy_edge.dialling import LOOPBACK, Listener, Names, Recorder, Run, finished
 
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-
-LOOPBACK = EgressPolicy(EgressAllow.parse("127.0.0.0/8,::1"))
 ONLY_127_0_0_2 = EgressPolicy(EgressAllow.parse("127.0.0.2"))
 """A public stand-in: 127.0.0.2 may be dialled, 127.0.0.1 is the private address that must not be."""
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Iterator[Run]:
-    """Runs a coroutine on a fresh loop of either kind; leftovers surface as warnings, which are errors."""
-    with asyncio.Runner(loop_factory=request.param) as runner:
-        yield lambda scenario: runner.run(asyncio.wait_for(scenario, 30))
-
-
-class Recorder(asyncio.Protocol):
-    """Keeps what a connection brought; closed once the peer has gone."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.seen = asyncio.Event()
-        self.gone = asyncio.Event()
-
-    def data_received(self, data: bytes) -> None:
-        self.data += data
-        self.seen.set()
-
-    def connection_lost(self, _exc: Exception | None) -> None:
-        self.gone.set()
-
-
-class Greeter(asyncio.Protocol):
-    """Says its own address to whoever connects, and keeps the transport for the end of the test."""
-
-    def __init__(self, kept: list[asyncio.Transport]) -> None:
-        self.kept = kept
-
-    def connection_made(self, transport: Any) -> None:  # uvloop's are not of asyncio's type
-        self.kept.append(transport)
-        transport.write(str(transport.get_extra_info("sockname")[0]).encode())
-
-
-class Listener:
-    """A server on the given loopback addresses, all at one port, that counts its connections."""
-
-    def __init__(self, *addresses: str, tls: ssl.SSLContext | None = None) -> None:
-        self.addresses, self.tls = addresses, tls
-        self.port = 0
-        self.kept: list[asyncio.Transport] = []
-        self.servers: list[asyncio.Server] = []
-
-    async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        for address in self.addresses:
-            server = await loop.create_server(lambda: Greeter(self.kept), address, self.port, ssl=self.tls)
-            self.port = server.sockets[0].getsockname()[1]
-            self.servers.append(server)
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        for server in self.servers:
-            server.close()
-        for transport in self.kept:
-            transport.abort()
-        for server in self.servers:
-            await server.wait_closed()
-
-
-class Names:
-    """A resolver of scripted answers, the last one for ever; counts and holds resolutions."""
-
-    def __init__(self, *answers: list[str] | Exception) -> None:
-        self.answers = list(answers)
-        self.asked: list[tuple[str, int]] = []
-        self.entered: asyncio.Queue[int] = asyncio.Queue()
-        self.released = asyncio.Event()
-        self.released.set()
-
-    async def __call__(self, host: str, port: int) -> list[str]:
-        self.asked.append((host, port))
-        self.entered.put_nowait(port)
-        await self.released.wait()
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
 
 
 class HandClock:
@@ -114,15 +27,7 @@ class HandClock:
         return self.now
 
 
-async def finished(transport: asyncio.Transport, protocol: Recorder) -> bytes:
-    """Waits for the greeting, closes, waits for the end, and gives the greeting."""
-    await protocol.seen.wait()
-    transport.close()
-    await protocol.gone.wait()
-    return protocol.data
-
-
-def test_a_permitted_address_is_dialled_without_delay(run: Run) -> None:
+def test_a_permitted_address_is_dialled_without_delay(on_loop: Run) -> None:
     """A connection to a permitted address works, with TCP_NODELAY, and names the address it reached."""
 
     async def scenario() -> None:
@@ -135,10 +40,10 @@ def test_a_permitted_address_is_dialled_without_delay(run: Run) -> None:
             assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
             assert await finished(transport, protocol) == b"127.0.0.1"
 
-    run(scenario())
+    on_loop(scenario())
 
 
-def test_a_rebound_name_never_reaches_the_private_address(run: Run) -> None:
+def test_a_rebound_name_never_reaches_the_private_address(on_loop: Run) -> None:
     """A name that is public at first and private later is refused, and nothing is dialled there."""
 
     async def scenario() -> None:
@@ -157,10 +62,10 @@ def test_a_rebound_name_never_reaches_the_private_address(run: Run) -> None:
             assert private.kept == []
             assert len(public.kept) == 2
 
-    run(scenario())
+    on_loop(scenario())
 
 
-def test_of_mixed_answers_only_the_permitted_are_used(run: Run) -> None:
+def test_of_mixed_answers_only_the_permitted_are_used(on_loop: Run) -> None:
     """Refused addresses fall out, the others keep the resolver's order without repetitions."""
 
     async def scenario() -> None:
@@ -172,10 +77,10 @@ def test_of_mixed_answers_only_the_permitted_are_used(run: Run) -> None:
             assert await finished(*opened[:2]) == b"127.0.0.2"
             assert [transport.get_extra_info("sockname")[0] for transport in server.kept] == ["127.0.0.2"]
 
-    run(scenario())
+    on_loop(scenario())
 
 
-def test_the_next_address_is_tried_when_one_refuses(run: Run) -> None:
+def test_the_next_address_is_tried_when_one_refuses(on_loop: Run) -> None:
     """A refused connection moves on to the next permitted address in order."""
 
     async def scenario() -> None:
@@ -185,10 +90,10 @@ def test_the_next_address_is_tried_when_one_refuses(run: Run) -> None:
             assert address == "127.0.0.2"
             assert await finished(transport, protocol) == b"127.0.0.2"
 
-    run(scenario())
+    on_loop(scenario())
 
 
-def test_a_connection_that_is_refused_is_an_unreachable_target(run: Run) -> None:
+def test_a_connection_that_is_refused_is_an_unreachable_target(on_loop: Run) -> None:
     """When no address answers, the error names each of them and carries the cause."""
 
     async def scenario() -> None:
@@ -202,10 +107,10 @@ def test_a_connection_that_is_refused_is_an_unreachable_target(run: Run) -> None
         assert isinstance(caught.value.__cause__, TargetUnreachable)
         assert isinstance(caught.value.__cause__.__cause__, OSError)
 
-    run(scenario())
+    on_loop(scenario())
 
 
-def test_a_hundred_callers_share_one_resolution(run: Run) -> None:
+def test_a_hundred_callers_share_one_resolution(on_loop: Run) -> None:
     """Concurrent look-ups of one host and port are one flight; another port is another flight."""
 
     async def scenario() -> None:
@@ -221,10 +126,10 @@ def test_a_hundred_callers_share_one_resolution(run: Run) -> None:
         assert other.result() == ("8.8.8.8",)
         assert sorted(names.asked) == [("a.example", 80), ("a.example", 443)]
 
-    run(scenario())
+    on_loop(scenario())
 
 
-def test_a_cancelled_caller_does_not_cancel_the_others(run: Run) -> None:
+def test_a_cancelled_caller_does_not_cancel_the_others(on_loop: Run) -> None:
     """The flight survives the caller that started it, and also all of them."""
 
     async def scenario() -> None:
@@ -240,10 +145,10 @@ def test_a_cancelled_caller_does_not_cancel_the_others(run: Run) -> None:
         assert await second == ("8.8.8.8",)
         assert len(names.asked) == 1
 
-    run(scenario())
+    on_loop(scenario())
 
 
-def test_answers_expire_and_failures_expire_sooner(run: Run) -> None:
+def test_answers_expire_and_failures_expire_sooner(on_loop: Run) -> None:
     """Addresses hold for 30 s, failures for 1 s, both on the given clock."""
 
     async def scenario() -> None:
@@ -270,7 +175,7 @@ def test_answers_expire_and_failures_expire_sooner(run: Run) -> None:
         clock.now += 1.0
         assert await dialler.addresses("a.example", 443) == ("9.9.9.9",)
 
-    run(scenario())
+    on_loop(scenario())
 
 
 @pytest.mark.parametrize(
@@ -284,17 +189,17 @@ def test_answers_expire_and_failures_expire_sooner(run: Run) -> None:
     ],
     ids=["os", "gai", "unicode", "timeout", "empty"],
 )
-def test_a_failed_resolution_is_an_unreachable_target(run: Run, answer: list[str] | Exception) -> None:
+def test_a_failed_resolution_is_an_unreachable_target(on_loop: Run, answer: list[str] | Exception) -> None:
     """Whatever the resolver fails with, the caller sees an unreachable target."""
 
     async def scenario() -> None:
         with pytest.raises(TargetUnreachable):
             await Dialler(EgressPolicy(), Names(answer)).addresses("a.example", 443)
 
-    run(scenario())
+    on_loop(scenario())
 
 
-def test_a_resolver_that_hangs_times_out_and_is_asked_once(run: Run) -> None:
+def test_a_resolver_that_hangs_times_out_and_is_asked_once(on_loop: Run) -> None:
     """Callers give up after the connect timeout, but the flight goes on and later serves the answer."""
 
     async def scenario() -> None:
@@ -310,10 +215,10 @@ def test_a_resolver_that_hangs_times_out_and_is_asked_once(run: Run) -> None:
         assert dialler.cached("a.example", 443) == ("8.8.8.8",)
         assert len(names.asked) == 1
 
-    run(scenario())
+    on_loop(scenario())
 
 
-def test_a_literal_needs_no_resolution_but_is_judged(run: Run) -> None:
+def test_a_literal_needs_no_resolution_but_is_judged(on_loop: Run) -> None:
     """Address literals skip the resolver and meet the same table."""
 
     async def scenario() -> None:
@@ -326,13 +231,13 @@ def test_a_literal_needs_no_resolution_but_is_judged(run: Run) -> None:
                 await dialler.addresses(host, 443)
         assert names.asked == []
 
-    run(scenario())
+    on_loop(scenario())
 
 
 @pytest.mark.parametrize(
     "host", ["2130706433", "0x7f.1", "127.1", "0177.0.0.1", "8.8.8.8.", "fe80::1%1", "a b", ""]
 )
-def test_a_host_that_could_be_misread_never_reaches_the_resolver(run: Run, host: str) -> None:
+def test_a_host_that_could_be_misread_never_reaches_the_resolver(on_loop: Run, host: str) -> None:
     """Ambiguous spellings are forbidden before anything can interpret them."""
 
     async def scenario() -> None:
@@ -341,10 +246,10 @@ def test_a_host_that_could_be_misread_never_reaches_the_resolver(run: Run, host:
             await Dialler(EgressPolicy(), names).addresses(host, 443)
         assert names.asked == []
 
-    run(scenario())
+    on_loop(scenario())
 
 
-def test_our_own_port_is_refused_even_when_allowed(run: Run) -> None:
+def test_our_own_port_is_refused_even_when_allowed(on_loop: Run) -> None:
     """Loopback and interface addresses with a port of ours are closed; other ports of them are open."""
 
     async def scenario() -> None:
@@ -358,10 +263,10 @@ def test_our_own_port_is_refused_even_when_allowed(run: Run) -> None:
             assert await finished(*opened[:2]) == b"127.0.0.1"
             assert ours.kept == []
 
-    run(scenario())
+    on_loop(scenario())
 
 
-def test_the_gate_at_the_dial_judges_by_itself(run: Run) -> None:
+def test_the_gate_at_the_dial_judges_by_itself(on_loop: Run) -> None:
     """An address that was never looked up is refused by connect, as is any name given in its place."""
 
     async def scenario() -> None:
@@ -377,10 +282,10 @@ def test_the_gate_at_the_dial_judges_by_itself(run: Run) -> None:
             )
             assert await finished(*opened) == b"127.0.0.1"
 
-    run(scenario())
+    on_loop(scenario())
 
 
-def test_a_silent_address_times_out_and_leaves_time_for_the_next(run: Run) -> None:
+def test_a_silent_address_times_out_and_leaves_time_for_the_next(on_loop: Run) -> None:
     """A listener with a full backlog is given up within its share; alone, it is an unreachable target."""
 
     async def scenario() -> None:
@@ -402,144 +307,10 @@ def test_a_silent_address_times_out_and_leaves_time_for_the_next(run: Run) -> No
                 assert address == "127.0.0.2"
                 assert await finished(transport, protocol) == b"127.0.0.2"
 
-    run(scenario())
+    on_loop(scenario())
 
 
-# --- TLS -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-def pem(authority: trustme.CA) -> str:
-    return authority.cert_pem.bytes().decode()
-
-
-def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*names).configure_cert(context)
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    return context
-
-
-@pytest.mark.parametrize("name", ["a.example", "127.0.0.1"])
-def test_tls_with_the_targets_authority_connects(run: Run, authority: trustme.CA, name: str) -> None:
-    """Name and address are verified against targetCA; HTTP/1.1 over at least TLS 1.2 is agreed."""
-
-    async def scenario() -> None:
-        async with Listener("127.0.0.1", tls=server_context(authority, name)) as server:
-            dialler = Dialler(LOOPBACK, Names(["127.0.0.1"]))
-            identity = TlsIdentity(name, pem(authority))
-            transport, protocol, _ = await dialler.open(name, server.port, Recorder, identity)
-            session = transport.get_extra_info("ssl_object")
-            assert session.selected_alpn_protocol() == "http/1.1"
-            assert session.version() in {"TLSv1.2", "TLSv1.3"}
-            assert await finished(transport, protocol) == b"127.0.0.1"
-
-    run(scenario())
-
-
-@pytest.mark.parametrize(
-    "case", ["other authority", "system roots", "other name", "other address", "common name"]
-)
-def test_tls_that_cannot_be_verified_is_an_unreachable_target(
-    run: Run, authority: trustme.CA, case: str
-) -> None:
-    """A wrong chain or a wrong name ends the connection before a byte of ours is sent."""
-    names = {"other name": "b.example", "other address": "127.0.0.9"}
-    context = server_context(authority, names.get(case, "a.example"))
-    if case == "common name":
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("b.example", common_name="a.example").configure_cert(context)
-    roots = {"other authority": pem(trustme.CA()), "system roots": None}
-    identity = TlsIdentity(
-        "127.0.0.1" if case == "other address" else "a.example", roots.get(case, pem(authority))
-    )
-
-    async def scenario() -> None:
-        async with Listener("127.0.0.1", tls=context) as server:
-            dialler = Dialler(LOOPBACK, Names(["127.0.0.1"]))
-            with pytest.raises(TargetUnreachable) as caught:
-                await dialler.connect("127.0.0.1", server.port, Recorder, tls=identity)
-            assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
-            assert server.kept == []
-
-    run(scenario())
-
-
-def test_tls_older_than_1_2_is_an_unreachable_target(run: Run, authority: trustme.CA) -> None:
-    """A server that offers TLS 1.1 at best is refused."""
-    context = server_context(authority, "a.example")
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning, match="deprecated"):
-        context.minimum_version = ssl.TLSVersion.TLSv1
-    with pytest.warns(DeprecationWarning, match="deprecated"):
-        context.maximum_version = ssl.TLSVersion.TLSv1_1
-
-    async def scenario() -> None:
-        async with Listener("127.0.0.1", tls=context) as server:
-            dialler = Dialler(LOOPBACK, Names(["127.0.0.1"]))
-            with pytest.raises(TargetUnreachable):
-                await dialler.connect(
-                    "127.0.0.1", server.port, Recorder, tls=TlsIdentity("a.example", pem(authority))
-                )
-
-    run(scenario())
-
-
-def test_a_handshake_that_stalls_or_is_no_tls_is_an_unreachable_target(
-    run: Run, authority: trustme.CA
-) -> None:
-    """The connect timeout covers the handshake, and plain bytes in its place are an error like any other."""
-    identity = TlsIdentity("a.example", pem(authority))
-
-    async def scenario() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as mute:
-            dialler = Dialler(LOOPBACK, Names(["127.0.0.1"]), connect_timeout=0.1)
-            with pytest.raises(TargetUnreachable, match="timed out"):
-                await dialler.open("a.example", mute.getsockname()[1], Recorder, identity)
-        async with Listener("127.0.0.1") as plain:
-            dialler = Dialler(LOOPBACK, Names(["127.0.0.1"]))
-            with pytest.raises(TargetUnreachable):
-                await dialler.open("a.example", plain.port, Recorder, identity)
-
-    run(scenario())
-
-
-@pytest.mark.parametrize(
-    "ca", ["", "not a certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"]
-)
-def test_an_unusable_authority_is_a_configuration_error(run: Run, ca: str) -> None:
-    """A targetCA without a usable certificate is named as such, and never falls back to other roots."""
-    with pytest.raises(ConfigurationError) as caught:
-        _ = TlsIdentity("a.example", ca).context
-    assert caught.value.field == "targetCA"
-
-    async def scenario() -> None:
-        async with Listener("127.0.0.1") as server:
-            with pytest.raises(TargetUnreachable):
-                await Dialler(LOOPBACK).connect(
-                    "127.0.0.1", server.port, Recorder, tls=TlsIdentity("a.example", ca)
-                )
-
-    run(scenario())
-
-
-def test_contexts_are_built_once_per_authority_and_always_verify(authority: trustme.CA) -> None:
-    """Names share the context of their authority; another authority has another; none is lax."""
-    ours, system = TlsIdentity("a.example", pem(authority)), TlsIdentity("a.example")
-    assert ours.context is TlsIdentity("b.example", pem(authority)).context
-    assert ours.context is not system.context
-    assert ours == TlsIdentity("a.example", pem(authority))
-    for context in (ours.context, system.context):
-        assert context.check_hostname
-        assert context.verify_mode is ssl.CERT_REQUIRED
-        assert context.minimum_version is ssl.TLSVersion.TLSv1_2
-
-
-def test_the_systems_resolver_gives_plain_addresses(run: Run) -> None:
+def test_the_systems_resolver_gives_plain_addresses(on_loop: Run) -> None:
     """The default resolver answers with address texts in the system's order."""
 
     async def scenario() -> None:
@@ -548,7 +319,7 @@ def test_the_systems_resolver_gives_plain_addresses(run: Run) -> None:
         with pytest.raises(TargetForbidden):
             await Dialler(EgressPolicy()).addresses("localhost", 443)
 
-    run(scenario())
+    on_loop(scenario())
 
 
 def test_only_addresses_of_this_machine_are_local() -> None:

@@ -54,12 +54,12 @@ def test_any_worker_shows_the_sum_of_all(tmp_path: Path) -> None:
 def test_numbers_of_the_whole_edge_are_shown_as_they_are(tmp_path: Path) -> None:
     """Whichever worker answers, and not once for each."""
     stats = [
-        Stats(tmp_path / "s", index, 2, Time(), shared=lambda: {"spool_depth": 7, "spool_refused": 0})
+        Stats(tmp_path / "s", index, 2, Time(), shared=lambda: {"spool_depth": 7, "spool_removed": 3})
         for index in range(2)
     ]
     for one in stats:
         got = samples(one)
-        assert (got["exeat_spool_depth",], got["exeat_spool_refused",]) == (7, 0)
+        assert (got["exeat_spool_depth",], got["exeat_spool_removed_total",]) == (7, 3)
     assert ("exeat_spool_depth",) not in samples(Stats(tmp_path / "s", 0, 2, Time()))
 
 

@@ -11,9 +11,15 @@ from actors.redactor.recognisers.patterns import Pattern, whole
 from models.planes.texts import Span
 
 _NUMBER: Final = Pattern(
-    r"(?:\+[ ]?)?(?:\([0-9]{1,5}\)|[0-9])(?:[ ./-]{0,2}(?:\([0-9]{1,5}\)|[0-9])){5,17}"
+    r"(?:\+[ ]?)?(?:\([0-9]{1,5}\)|[0-9])(?:[ ./-]{0,2}(?:\([0-9]{1,5}\)|[0-9])){5,}"
     r"(?:,?[ ]?(?:x|ext\.?|extension)[ ]?[0-9]{1,6})?"
 )
+"""One number, or several side by side."""
+_PIECE: Final = Pattern(r"[^ /]+")
+_ALIKE: Final = 16
+"""So many numbers that are parted by what also parts their digits are told apart."""
+_TRUNK: Final = Pattern(r"^0[1-9](?: [0-9]{2,})+$")
+_SHAPE: Final = str.maketrans("123456789", "000000000")
 _CUE: Final = Pattern(
     r"(?i)\b(?:phones?|tel|telephones?|mobile|cell|fax|call(?:s|ed|ing)?|dial|sms|text(?:ed|ing)?|whatsapp|(?:phone|mobile|cell) numbers?"
     r"|reach|contact|ring|hotline|desk|office|answering|messages?)\b[^0-9]{0,30}$"
@@ -36,17 +42,36 @@ def find(text: str) -> Iterator[Span]:
     """PHONE_NUMBER."""
     for match in _NUMBER.matches(text):
         start, end = match.span()
-        number = text[start:end]
-        digits = _digits(number)
-        if digits > _MOST and number.startswith("+"):
-            # Another number stands right behind it.
-            number = _international(number)
-            end, digits = start + len(number), _digits(number)
-        if not _LEAST <= digits <= _MOST or not whole(text, start, end) or _goes_on(text, start, end):
+        if not whole(text, start, end):
             continue
-        score = _score(text, start, end, number)
-        if score:
-            yield Span(start, end, "PHONE_NUMBER", score)
+        number = text[start:end]
+        if _digits(number) > _MOST and number.startswith("+"):
+            # Others may stand right behind it.
+            number = _international(number)
+            if _digits(number) <= _MOST:
+                yield from _judged(text, start, start + len(number), (start, end))
+                start += len(number)
+                number = text[start:end]
+        if _digits(number) <= _MOST:
+            yield from _judged(text, end - len(number.lstrip(" ./-")), end)
+            continue
+        for first, last in _side_by_side(number):
+            yield from _judged(text, start + first, start + last, (start, end))
+
+
+def _judged(text: str, start: int, end: int, among: tuple[int, int] | None = None) -> Iterator[Span]:
+    """The finding, if it is one. among: where the numbers begin and end between which it stands."""
+    number = text[start:end]
+    first, last = among or (start, end)
+    if (
+        not _LEAST <= _digits(number) <= _MOST
+        or (start == first and _continues(text, start))
+        or (end == last and _goes_on(text, end))
+    ):
+        return
+    score = _score(text, first, end, number, alone=among is None)
+    if score:
+        yield Span(start, end, "PHONE_NUMBER", score)
 
 
 def _digits(number: str) -> int:
@@ -59,19 +84,42 @@ def _international(number: str) -> str:
     return next((number[:end] for end in reversed(ends) if _possible(number[:end])), number)
 
 
-def _goes_on(text: str, start: int, end: int) -> bool:
-    """Whether it is a part of an amount, a version or a longer code."""
-    before, after = text[max(start - 2, 0) : start], text[end : end + 2]
+def _side_by_side(numbers: str) -> list[tuple[int, int]]:
+    """The parts of what is too long for one number: as many of one shape as there can be, else what blanks part."""
+    pieces = [piece.span() for piece in _PIECE.matches(numbers)]
+    shape, digits = numbers.translate(_SHAPE), _digits(numbers)
+    # A row of numbers of any kind has one shape throughout; only a trunk prefix then says where each begins.
+    regular = len({shape[first:last] for first, last in pieces}) == 1
+    for count in range(-(-digits // _MOST), min(digits // _LEAST, _ALIKE) + 1):
+        if len(pieces) % count:
+            continue
+        each = len(pieces) // count
+        parts = [(pieces[at][0], pieces[at + each - 1][1]) for at in range(0, len(pieces), each)]
+        if len({shape[first:last] for first, last in parts}) > 1:
+            continue
+        if each == 1 or not regular or all(_TRUNK.first(numbers[first:last]) for first, last in parts):
+            return parts
+    return pieces
+
+
+def _continues(text: str, start: int) -> bool:
+    """Whether it is the end of an amount, a version or a longer code."""
+    before = text[max(start - 2, 0) : start]
     return (
         before[-1:] in {"$", "€", "£", "#", "_"}
         or (before[-1:] in {".", ",", "-", "/"} and before[:1].isalnum() and text[start] != "+")
         or (before[-1:] == ":" and before[:1].isdigit())
-        or (after[:1] in {".", ",", "-", "/", ":", "_"} and after[1:].isdigit())
-        or after[:1] in {"%", "_"}
     )
 
 
-def _score(text: str, start: int, end: int, number: str) -> float:
+def _goes_on(text: str, end: int) -> bool:
+    """Whether it is the beginning of one."""
+    after = text[end : end + 2]
+    return (after[:1] in {".", ",", "-", "/", ":", "_"} and after[1:].isdigit()) or after[:1] in {"%", "_"}
+
+
+def _score(text: str, start: int, end: int, number: str, *, alone: bool) -> float:
+    """start: where what was said before ends. alone: no other number stands beside it; else it has to be a valid one."""
     if number.startswith(("+", "00")) and _possible("+" + number.lstrip("+0 ")):
         return 0.9
     said = _CUE.first(text[max(start - 48, 0) : start]) or _AFTER.first(text[end : end + 16])
@@ -84,7 +132,7 @@ def _score(text: str, start: int, end: int, number: str) -> float:
     parted = not number.isdigit()
     if any(_valid(number, region) for region in (_REGIONS if parted else _REGIONS[:1])):
         return 0.7 if parted else 0.4
-    return 0.5 if parted and len([one for one in number if one in " .-/()"]) >= 2 else 0.0
+    return 0.5 if alone and parted and len([one for one in number if one in " .-/()"]) >= 2 else 0.0
 
 
 def _possible(number: str) -> bool:

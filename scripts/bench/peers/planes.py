@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from models.home import Home
-from proxy_edge.settings import environment
 from scripts.bench import governance, probes
 from scripts.bench.errors import PeerError
 from scripts.bench.governance import LOAD_PATH, Keys
+from scripts.bench.installation import launch as starting
+from scripts.bench.installation import owner_token, parts, until_in_force
 from scripts.bench.machine import version_of
 from scripts.bench.peers import Endpoint, Site, load_headers
-from scripts.bench.processes import free_ports, wait_until
+from scripts.bench.processes import wait_until
 from scripts.bench.upstream import answer_body
-from scripts.first_run.demo import in_force
 from scripts.up import state
-from scripts.up.environment import for_part
 from scripts.up.part import EDGE, exeat
 from sdk import CallFailed, ExeatClient
 from sdk.resources import Credentials, Proxies, Targets
@@ -32,25 +30,21 @@ _START_SECONDS, _STOP_SECONDS = 90.0, 30.0
 
 def launch(site: Site) -> Endpoint:
     """Start the installation, make what is needed, and wait until it forwards. Errors: PeerError."""
-    root, base = site.work / "planes", free_ports(2)
-    argv = exeat("up", "--home", str(root), "--regions", REGION, "--workers", "1", "--port-base", str(base))
-    env = for_part(
-        environment(),
-        egress_allow=f"127.0.0.1:{site.upstream_port}",
-        demo=False,
-        start_seconds=f"{_START_SECONDS:g}",
+    root = site.work / "planes"
+    how = starting(site.upstream_port, [REGION], start_seconds=f"{_START_SECONDS:g}")
+    argv = exeat("up", "--home", str(root), "--workers", "1", *how.arguments)
+    child = site.processes.start(
+        "planes", argv, cores=site.cores, env=how.environment, patience=_STOP_SECONDS
     )
-    child = site.processes.start("planes", argv, cores=site.cores, env=env, patience=_STOP_SECONDS)
     wait_until(
         child, lambda: (found := state.read(root)) is not None and found.phase == "ready", _START_SECONDS
     )
-    token = Home(root).owner_token.read_text().strip()
-    url, upstream = f"http://127.0.0.1:{base}", f"http://127.0.0.1:{site.upstream_port}"
+    url, token, upstream = how.url, owner_token(root), f"http://127.0.0.1:{site.upstream_port}"
     try:
         client = asyncio.run(_ready(url, token, upstream, site.keys))
     except CallFailed as error:
         raise PeerError(f"failed: {error}") from error
-    port, headers, path = base + 1, load_headers(site.keys), _PREFIX + LOAD_PATH
+    port, headers, path = how.base + 1, load_headers(site.keys), _PREFIX + LOAD_PATH
     wait_until(child, lambda: probes.answers(port, path, headers))
 
     def check() -> list[probes.Finding]:
@@ -82,8 +76,7 @@ async def _ready(url: str, token: str, upstream: str, keys: Keys) -> str:
     """Makes everything and waits until it is in force; the client's id. Errors: CallFailed, PeerError."""
     async with ExeatClient(url, token) as api:
         client_id, revision = await govern(api, REGION, upstream, keys)
-        if not await in_force(api, revision):
-            raise PeerError("failed: the policy did not come into force")
+        await until_in_force(api, revision)
         return client_id
 
 
@@ -92,55 +85,27 @@ async def govern(api: ExeatClient, region: str, upstream: str, keys: Keys) -> tu
 
     upstream: base URL. Errors: CallFailed.
     """
-    client = await api.clients.create(name="Benchmark")
-    caller = await api.credentials.create(
-        client.id,
-        name="caller",
-        type="proxy",
-        auth_type="apiKey",
-        secret={"key": keys.caller},
-        region=region,
-        default_rule_effect="deny",
-    )
-    bearer = await api.credentials.create(
-        client.id,
-        name="bearer",
-        type="target",
-        auth_type="bearer",
-        secret={"token": keys.bearer},
-        region=region,
-        default_rule_effect="deny",
-    )
-    target = await api.targets.create(
-        client.id,
-        name="target",
-        base_url=upstream,
-        region=region,
-        default_rule_effect="deny",
-        scrub="full",
-    )
+    found = await parts(api, region, upstream, keys, effect="deny")
     limits = {"bench": governance.PER_MINUTE, "bench-limited": 1}
     proxies = [
         await api.proxies.create(
-            client.id,
+            found.client_id,
             name=alias,
             alias=alias,
-            region=region,
-            proxy_credential_ids=[caller.id],
-            target_id=target.id,
-            target_credential_id=bearer.id,
             default_rule_effect="deny",
             max_requests_per_minute=per_minute,
             max_requests_per_day=governance.PER_DAY,
+            **found.joined,
         )
         for alias, per_minute in limits.items()
     ]
-    await _rules(api.credentials, client.id, caller.id, "proxyCredential")
-    await _rules(api.credentials, client.id, bearer.id, "targetCredential")
-    last = await _rules(api.targets, client.id, target.id, "target")
+    client_id = found.client_id
+    await _rules(api.credentials, client_id, found.caller_id, "proxyCredential")
+    await _rules(api.credentials, client_id, found.sender_id, "targetCredential")
+    last = await _rules(api.targets, client_id, found.target_id, "target")
     for proxy in proxies:
-        last = await _rules(api.proxies, client.id, proxy.id, "proxy")
-    return client.id, last
+        last = await _rules(api.proxies, client_id, proxy.id, "proxy")
+    return client_id, last
 
 
 async def _rules(group: Credentials | Targets | Proxies, client_id: str, owner: str, scope: str) -> int:

@@ -8,27 +8,20 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import link_client
-from actors.link_client import LinkClient, pause_before_reconnect, peer_uid
-from actors.tasks import spawn, stop
+from actors.link_client import pause_before_reconnect, peer_uid
+from actors.tasks import spawn
 from models.custody.signing import Signed
-from models.errors import LinkUnavailable, Refused
+from models.errors import LinkUnavailable
 from models.planes.frames import (
     PROTOCOL,
-    Answer,
     Applied,
-    Call,
     Done,
-    FromLink,
-    FromWorker,
     Hello,
     Run,
     Surrender,
@@ -37,97 +30,10 @@ from models.planes.frames import (
     encode,
 )
 from models.planes.permits import Recall
-from models.planes.wire import Splitter, read_from_worker
+from tests.kit.hand_link import HandLink, Start
 from tests.kit.link import until
 
 SIGNED = Signed(b"statement", b"signature")
-
-
-class HandLink:
-    """A link played by a test: keeps what workers sent, says what it is told."""
-
-    def __init__(self, path: Path, greet: bytes | None) -> None:
-        self.path, self.greet = path, greet
-        self.frames: list[FromWorker] = []
-        self.writers: list[asyncio.StreamWriter] = []
-        self.reads = True
-        self._server: asyncio.AbstractServer | None = None
-
-    async def open(self) -> None:
-        """Accepts from now on."""
-        self.path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, self.path)
-
-    async def close(self) -> None:
-        """Ends as a killed process would: every connection with it."""
-        if self._server is not None:
-            self._server.close()
-        for writer in self.writers:
-            writer.transport.abort()
-        self.writers.clear()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.writers.append(writer)
-        if self.greet is not None:
-            writer.write(self.greet)
-        splitter = Splitter()
-        while self.reads and (data := await reader.read(65536)):
-            self.frames += [read_from_worker(body) for body in splitter.feed(data)]
-
-    def say(self, frame: FromLink) -> None:
-        """To the worker that connected last."""
-        self.writers[-1].write(encode(frame))
-
-    def of(self, kind: type[Any]) -> list[Any]:
-        """What workers sent of one kind."""
-        return [frame for frame in self.frames if isinstance(frame, kind)]
-
-
-class Ears:
-    """What a client told its worker."""
-
-    def __init__(self) -> None:
-        self.updates: list[Update] = []
-        self.runs: list[Run] = []
-        self.changes: list[bool] = []
-        self.have = (-1, -1)
-
-
-Start = Callable[..., Awaitable[tuple[LinkClient, Ears]]]
-
-
-@pytest.fixture
-async def link(tmp_path: Path) -> AsyncIterator[HandLink]:
-    """A link that welcomes whoever connects."""
-    hand = HandLink(tmp_path / "link.sock", encode(Welcome(PROTOCOL)))
-    await hand.open()
-    yield hand
-    await hand.close()
-
-
-@pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts a client for the socket of `link`."""
-    tasks = []
-
-    async def begin(*, wait: bool = True, **options: Any) -> tuple[LinkClient, Ears]:
-        ears = Ears()
-        chosen: dict[str, Any] = {
-            "worker": 3,
-            "have": lambda: ears.have,
-            "on_update": ears.updates.append,
-            "on_run": ears.runs.append,
-            "on_change": ears.changes.append,
-            **options,
-        }
-        client = LinkClient(tmp_path / "link.sock", **chosen)
-        tasks.append(spawn("client", client.run()))
-        if wait:
-            await until(lambda: client.connected)
-        return client, ears
-
-    yield begin
-    await stop(*tasks)
 
 
 async def test_says_hello_with_what_it_has_and_hands_over_updates_and_commands(
@@ -163,81 +69,6 @@ async def test_a_holder_of_permits_says_so_and_hears_what_is_wanted_back(
     link.say(Run(SIGNED))
     await until(lambda: ears.runs)
     assert client.connected
-
-
-async def test_a_call_names_the_actor_of_several(link: HandLink, start: Start) -> None:
-    """The first of them unless told."""
-    client, _ = await start()
-    calls = [spawn("call", client.call("limiter", "reserve", b"", 5.0, shard=shard)) for shard in (0, 2)]
-    await until(lambda: len(link.of(Call)) == 2)
-    assert [call.shard for call in link.of(Call)] == [0, 2]
-    for call in link.of(Call):
-        link.say(Answer(call.number, b""))
-    await asyncio.gather(*calls)
-
-
-async def test_calls_at_the_same_time_each_get_their_own_answer(link: HandLink, start: Start) -> None:
-    """However the answers are ordered, each call gets the one with its number."""
-    client, _ = await start()
-    calls = [spawn("call", client.call("vault", "grant", str(number).encode(), 5.0)) for number in range(200)]
-    await until(lambda: len(link.of(Call)) == 200)
-    for call in reversed(link.of(Call)):
-        assert (call.role, call.method) == ("vault", "grant")
-        link.say(Answer(call.number, b"to " + call.payload))
-    assert await asyncio.gather(*calls) == [f"to {number}".encode() for number in range(200)]
-
-
-@pytest.mark.parametrize(
-    ("code", "error"),
-    [("refused", Refused), ("unavailable", LinkUnavailable), ("something new", LinkUnavailable)],
-)
-async def test_an_error_of_the_actor_is_told_apart(
-    link: HandLink, start: Start, code: str, error: type[Exception]
-) -> None:
-    """Only a refusal is final; whatever else went wrong may be asked again."""
-    client, _ = await start()
-    call = spawn("call", client.call("vault", "grant", b"", 5.0))
-    await until(lambda: link.of(Call))
-    link.say(Answer(link.of(Call)[0].number, b"", code))
-    with pytest.raises(error):
-        await call
-
-
-async def test_without_a_link_a_call_fails_at_once(start: Start) -> None:
-    """Nobody waits for a link that is not there."""
-    client, ears = await start(wait=False)
-    with pytest.raises(LinkUnavailable):
-        await client.call("vault", "grant", b"", 60.0)
-    client.applied(1, 1)
-    client.resync()
-    assert client.done(b"") is False
-    assert ears.changes == []
-
-
-async def test_calls_fail_as_soon_as_the_link_dies(link: HandLink, start: Start) -> None:
-    """Pending calls do not wait for their timeouts."""
-    client, ears = await start()
-    calls = [spawn("call", client.call("vault", "grant", b"", 60.0)) for _ in range(20)]
-    await until(lambda: len(link.of(Call)) == 20)
-    await link.close()
-    async with asyncio.timeout(2.0):
-        outcomes = await asyncio.gather(*calls, return_exceptions=True)
-    assert {type(one) for one in outcomes} == {LinkUnavailable}
-    assert ears.changes == [True, False]
-    assert not client.connected
-
-
-async def test_an_answer_that_takes_too_long_is_not_awaited(link: HandLink, start: Start) -> None:
-    """The timeout ends the call; a late answer disturbs nobody."""
-    client, _ = await start()
-    with pytest.raises(LinkUnavailable):
-        await client.call("vault", "grant", b"late", 0.01)
-    late = link.of(Call)[0].number
-    call = spawn("call", client.call("vault", "grant", b"", 5.0))
-    await until(lambda: len(link.of(Call)) == 2)
-    link.say(Answer(late, b"for the first"))
-    link.say(Answer(link.of(Call)[1].number, b"for the second"))
-    assert await call == b"for the second"
 
 
 async def test_comes_back_when_the_link_does(link: HandLink, start: Start) -> None:
@@ -357,28 +188,6 @@ async def test_a_link_that_does_not_read_costs_bounded_memory(
     client.applied(1, 1)
     await asyncio.gather(*calls, return_exceptions=True)
     assert {type(call.exception()) for call in calls} == {LinkUnavailable}
-
-
-async def test_more_calls_than_allowed_fail_at_once(
-    link: HandLink, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A flood of calls waits nowhere."""
-    monkeypatch.setattr(link_client, "MOST_CALLS", 3)
-    client, _ = await start()
-    calls = [spawn("call", client.call("vault", "grant", b"", 60.0)) for _ in range(3)]
-    await until(lambda: len(link.of(Call)) == 3)
-    with pytest.raises(LinkUnavailable):
-        await client.call("vault", "grant", b"", 60.0)
-    await link.close()
-    await asyncio.gather(*calls, return_exceptions=True)
-
-
-async def test_a_payload_over_the_bound_is_the_callers_mistake(link: HandLink, start: Start) -> None:
-    """It would end the connection, so it is not sent."""
-    client, _ = await start()
-    with pytest.raises(ValueError, match="over"):
-        await client.call("vault", "grant", bytes(link_client.LONGEST_PAYLOAD + 1), 1.0)
-    assert link.of(Call) == []
 
 
 async def test_a_socket_of_another_user_is_not_spoken_to(

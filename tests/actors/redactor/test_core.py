@@ -8,13 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.entities import fits, replaced
+from models.entities import fits
+from tests.kit import redactor
 from tests.kit.redactor import core
 
 
 def redacted(text: str) -> str:
     (spans,) = core().find((text,))
-    return replaced(text, spans)[0]
+    return redactor.redacted(text, spans)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from control_api.ledger.change import Change, Draft, Item, from_document, to_document
+from control_api.ledger.change import SCHEMA, Change, Draft, Item, from_document, to_document
 from control_api.ledger.drafting import complete
 from control_api.ledger.projection import Projection
 from models.custody.orders import Forget, Revoke, read_order, sign_order
@@ -111,4 +111,4 @@ def test_a_change_is_read_back_as_it_was() -> None:
     assert document["holdsOrders"] == 1
     assert "holdsReplay" not in document
     with pytest.raises(SchemaTooNew):
-        from_document({**document, "schema": 2})
+        from_document({**document, "schema": SCHEMA + 1})

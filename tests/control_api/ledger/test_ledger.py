@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from control_api.layout import LAYOUT
+from control_api.layout import LAYOUT, MIGRATIONS
 from control_api.ledger.change import CHANGES, Draft, Item, Replay
 from control_api.ledger.ledger import Ledger, rebuild
 from control_api.ledger.projection import REPLAY_MS, Projection, differences
@@ -49,7 +49,7 @@ def drafting(*items: Item) -> Any:
 
 async def faulty(place: Path) -> tuple[FaultyStore, Ledger]:
     """A ledger over a store that can fail."""
-    store = FaultyStore(place, LAYOUT)
+    store = FaultyStore(place, LAYOUT, migrations=MIGRATIONS)
     await store.open()
     ledger = Ledger(store, SIGNER, HandClock())
     await ledger.open()
@@ -199,7 +199,7 @@ async def test_a_hole_in_the_log_is_refused_at_start(tmp_path: Path) -> None:
     async with plane(tmp_path / "control.db") as here:
         for number in range(3):
             await here.write("create", target(f"tgt_{number}"))
-    store = SqliteStore(tmp_path / "control.db", LAYOUT)
+    store = SqliteStore(tmp_path / "control.db", LAYOUT, migrations=MIGRATIONS)
     await store.open()
     await store.delete(CHANGES, f"{2:020d}")
     with pytest.raises(StoreError, match="hole"):

@@ -33,7 +33,7 @@ async def test_processes_that_race_lose_nothing(tmp_path: Path) -> None:
         assert shared.body["targetTimeoutMs"] == 1 + len(names) * TIMES
         own = {f"tgt_{name}_{number}" for name in names for number in range(TIMES)}
         assert own <= {one.id for one in projection.list("target")}
-        revisions = [change.revision for change in await here.ledger.changes(0, 1000)]
+        revisions = [change.revision for change in await here.ledger.log.after(0, 1000)]
         assert revisions == [*range(1, projection.revision + 1)]
         assert differences(projection, await rebuild(here.store)) == []
 

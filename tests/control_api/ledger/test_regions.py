@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_api.layout import LAYOUT
+from control_api.layout import LAYOUT, MIGRATIONS
 from control_api.ledger.bell import Bell
 from control_api.ledger.regions import NEVER, RegionBook, RegionRecord, merged
 from models.custody.signing import Signed
@@ -41,7 +41,7 @@ def test_merging_is_the_same_in_any_order(
 
 async def test_processes_share_one_record(tmp_path: Path) -> None:
     """Each keeps what the other stored."""
-    store = SqliteStore(tmp_path / "control.db", LAYOUT)
+    store = SqliteStore(tmp_path / "control.db", LAYOUT, migrations=MIGRATIONS)
     await store.open()
     one, other = RegionBook(store, Bell()), RegionBook(store, Bell())
     await one.load()
@@ -62,7 +62,7 @@ async def test_processes_share_one_record(tmp_path: Path) -> None:
 
 async def test_a_recent_poll_alone_is_not_written(tmp_path: Path) -> None:
     """An idle region does not cost a write a poll; an older one does."""
-    store = SqliteStore(tmp_path / "control.db", LAYOUT)
+    store = SqliteStore(tmp_path / "control.db", LAYOUT, migrations=MIGRATIONS)
     await store.open()
     book = RegionBook(store, Bell())
     book.seen("us", 100_000)

@@ -71,7 +71,7 @@ async def test_another_process_takes_the_place_of_a_dead_one(intake: IntakeProce
     dead, report = intake.pid, [batch(1, [record(f"req_{number}") for number in range(500)])]
     os.kill(dead, signal.SIGSTOP)
     waiting = asyncio.gather(*(intake.take(US, report) for _ in range(2)), return_exceptions=True)
-    await asyncio.sleep(0)
+    await until(lambda: intake.waiting == 2)
     os.kill(dead, signal.SIGKILL)
     outcomes = await waiting
     assert isinstance(outcomes[0], StoreUnavailable)
@@ -103,8 +103,7 @@ async def test_too_many_reports_are_refused_at_once(
     os.kill(intake.pid, signal.SIGSTOP)
     first = asyncio.create_task(intake.take(US, [batch(1, [record("req_1")])]))
     try:
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await until(lambda: intake.waiting == 1)
         with pytest.raises(StoreUnavailable, match="too many"):
             await intake.take(US, [batch(2, [record("req_2")])])
     finally:
@@ -126,13 +125,14 @@ async def test_a_store_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
     """And tried again, but not with every report."""
     file = tmp_path / "records.db"
     file.write_bytes(b"no database" * 500)
-    intake = IntakeProcess(file, owned())
+    now = 0.0
+    intake = IntakeProcess(file, owned(), now=lambda: now)
     with pytest.raises(StoreUnavailable, match="store"):
         await intake.open()
     with pytest.raises(StoreUnavailable, match="not running"):
         await intake.open()
     file.unlink()
-    await asyncio.sleep(2 * PAUSE_SECONDS[0])  # what is waited for is that time passes
+    now = PAUSE_SECONDS[0]
     await intake.open()
     assert intake.pid
     await intake.close()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from control_api.app import handler_of
-from control_api.routes.table import OWNERS, READERS, ROLES, ROUTES, SCOPES, TESTERS, WRITERS, Route
+from control_api.routes.table import OWNERS, READERS, ROUTES, SCOPES, TESTERS, WRITERS, Route
 from tests.kit.api import REGIONS, Api
 
 
@@ -29,7 +29,7 @@ def test_every_row_is_consistent() -> None:
         if "auditor" in route.roles:
             assert route.method == "GET", route
         assert route.status == {"POST": 201, "DELETE": 204}.get(route.method, 200) or route.method == "POST"
-    assert OWNERS < WRITERS < TESTERS < READERS == set(ROLES)
+    assert OWNERS < WRITERS < TESTERS < READERS
 
 
 @dataclass
@@ -48,7 +48,7 @@ SCOPE_SETS = [combination for size in (1, 2, 3) for combination in itertools.com
 async def people(core: Api) -> list[Person]:
     """One user per role, one of no role, and the operator, each with a token per set of scopes."""
     found = []
-    for role in (*ROLES, None):
+    for role in (*sorted(READERS), None):
         user, _ = await core.new_member(role) if role is not None else await core.new_user()
         found.append(
             Person(

@@ -41,7 +41,7 @@ def test_everything_at_once_is_taken() -> None:
         "paths": ["$", "$.a['b',0,-1,*]..c"],
         "methods": ["get"],
         "path": {"pattern": "^/v1", "presence": "must_not_exist"},
-        "statuses": ["all", "2xx", "404"],
+        "statuses": ["all", "2xx", "404", "9xx", "999"],
         "appliesTo": "response",
         "redact": {"entities": list(ENTITIES), "minScore": 1, "replacement": ""},
         "onUnparsable": "pass",
@@ -71,7 +71,8 @@ def test_everything_at_once_is_taken() -> None:
         ({"statuses": []}, "statuses", "at least 1 element"),
         ({"statuses": ["1xx"]}, "statuses[0]", "2xx"),
         ({"statuses": ["20x"]}, "statuses[0]", "2xx"),
-        ({"statuses": ["600"]}, "statuses[0]", "404"),
+        ({"statuses": ["199"]}, "statuses[0]", "404"),
+        ({"statuses": ["1000"]}, "statuses[0]", "404"),
         ({"statuses": [404]}, "statuses[0]", "string"),
         ({"mask": {"character": ""}}, "mask.character", "exactly one printable character"),
         ({"mask": {"character": "**"}}, "mask.character", "exactly one printable character"),
@@ -96,7 +97,7 @@ def test_everything_at_once_is_taken() -> None:
         ({"colour": 1}, "colour", "unknown field"),
         ({"clientId": "c"}, "clientId", "read only"),
     ],
-    ids=range(39),
+    ids=range(40),
 )  # fmt: skip
 def test_every_bad_value_names_its_field(fields: dict[str, Any], field: str, words: str) -> None:
     """One problem, where it is, in words that help."""

@@ -34,7 +34,6 @@ def opening(request_id: str, size: int = 0) -> Opening:
         "127.0.0.1",
         b"agent/1.0",
         7,
-        (0.01, 0.02),
     )
 
 

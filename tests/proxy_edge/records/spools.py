@@ -10,7 +10,7 @@ from models.errors import PeerUnavailable, Refused
 from models.planes.records import Batch, Taken
 from models.record import join, lines
 from proxy_edge.records.spool import SpoolSink
-from tests.proxy_edge.records.samples import closing, opening
+from tests.proxy_edge.records.samples import closing, files, opening
 
 HOST = "edge-1"
 
@@ -65,3 +65,26 @@ class Recorder:
         if word == "lost":
             raise PeerUnavailable("its answer was lost")
         return msgspec.msgpack.encode(Taken(source=batch.source, number=batch.number))
+
+
+class Told:
+    """What the spool says of its depth: how many wait, are set aside, were removed."""
+
+    last = (-1, -1, -1)
+
+    def __call__(self, waiting: int, refused: int, removed: int) -> None:
+        self.last = waiting, refused, removed
+
+
+def batches(folder: Path) -> list[str]:
+    """The files of the spool but its numbering."""
+    return [name for name in files(folder / "spool") if name != "numbering"]
+
+
+async def drained(spool: SpoolSink) -> list[Batch]:
+    """Every batch, delivered."""
+    found = []
+    while spool.depth:
+        found.append(await spool.next())
+        spool.delivered()
+    return found

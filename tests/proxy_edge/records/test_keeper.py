@@ -309,7 +309,7 @@ async def test_record_that_cannot_be_encoded_stops_no_other(
     sink, recorder = ScriptedSink(), worker(tmp_path)
     recorder.write(opening("req_1"), closing())
     recorder.write(opening("req_2"), msgspec.structs.replace(closing(), marks=(0,) * 12))
-    slot = recorder.open(msgspec.structs.replace(opening("req_3"), timings=(0.0,) * 9))
+    slot = recorder.open(opening("req_3"))
     recorder.write(opening("req_4"), closing())
     keeper = make(tmp_path, sink)
     while await keeper.sweep():

@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 
 from models.errors import ConfigurationError
-from models.record import line
+from models.record import join
+from models.record import lines as ndjson
 from proxy_edge.records.sink import NdjsonSink
 from tests.proxy_edge.records.samples import closing, opening, records
 
 
 def lines(*numbers: int) -> list[bytes]:
     """Records with these numbers as ids."""
-    return [line(opening(f"req_{number}"), closing()) for number in numbers]
+    return ndjson([join(opening(f"req_{number}"), closing()) for number in numbers]).splitlines()
 
 
 async def hand(sink: NdjsonSink, batch: list[bytes]) -> int:

@@ -15,42 +15,17 @@ from hypothesis import strategies as st
 from models.errors import ConfigurationError
 from models.planes.records import Batch
 from proxy_edge.records import spool as module
-from proxy_edge.records.batch_file import REFUSED, WAITING, Name
-from proxy_edge.records.spool import SpoolSink
-from tests.proxy_edge.records.samples import files
-from tests.proxy_edge.records.spools import HOST, ids, make, text
-
-
-class Told:
-    """What the spool says of its depth."""
-
-    last = (-1, -1)
-
-    def __call__(self, waiting: int, refused: int) -> None:
-        self.last = waiting, refused
-
-
-def batches(folder: Path) -> list[str]:
-    """The files of the spool but its numbering."""
-    return [name for name in files(folder / "spool") if name != "numbering"]
-
-
-async def drained(spool: SpoolSink) -> list[Batch]:
-    """Every batch, delivered."""
-    found = []
-    while spool.depth:
-        found.append(await spool.next())
-        spool.delivered()
-    return found
+from proxy_edge.records.batch_file import WAITING, Name
+from tests.proxy_edge.records.spools import HOST, Told, batches, drained, ids, make, text
 
 
 async def test_records_become_a_batch_that_goes_when_it_is_delivered(tmp_path: Path) -> None:
     """Numbered from 1, named after host and spool; in private files."""
     told = Told()
     spool = make(tmp_path, tell=told)
-    assert told.last == (0, 0)
+    assert told.last == (0, 0, 0)
     assert await spool.write(text("a", "b"), 2) == 2
-    assert (spool.depth, told.last) == (2, (2, 0))
+    assert (spool.depth, told.last) == (2, (2, 0, 0))
     batch = await spool.next()
     assert (batch.number, batch.lines) == (1, text("a", "b"))
     host, _, name = batch.source.partition("/")
@@ -61,7 +36,7 @@ async def test_records_become_a_batch_that_goes_when_it_is_delivered(tmp_path: P
     assert stat.S_IMODE((tmp_path / "spool" / file).stat().st_mode) == 0o600
     assert await spool.next() == batch  # until it is said what became of it
     spool.delivered()
-    assert (batches(tmp_path), spool.depth, told.last) == ([], 0, (0, 0))
+    assert (batches(tmp_path), spool.depth, told.last) == ([], 0, (0, 0, 0))
 
 
 async def test_a_batch_grows_until_it_is_handed_out(tmp_path: Path) -> None:
@@ -293,95 +268,6 @@ async def test_a_batch_that_somebody_took_away_holds_nobody_up(
     assert ids((await spool.next()).lines) == ["b"]
     assert spool.depth == 1
     assert "a batch has gone" in caplog.text
-
-
-async def test_a_refused_batch_is_set_aside_and_counted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """For the operator, also over the next life; it is never sent again, and its number never given again."""
-    told = Told()
-    spool = make(tmp_path, tell=told)
-    await spool.write(text("a", "b"), 2)
-    await spool.next()
-    spool.refuse(whole=True)
-    (name,) = batches(tmp_path)
-    assert name.endswith(f".{REFUSED}")
-    assert (tmp_path / "spool" / name).read_bytes() == text("a", "b")
-    assert (spool.depth, told.last) == (0, (0, 2))
-    assert "a batch is set aside" in caplog.text
-    (tmp_path / "spool" / "numbering").unlink()
-    again = make(tmp_path, tell=told)
-    assert (again.depth, told.last) == (0, (0, 2))
-    await again.write(text("c"), 1)
-    assert (await again.next()).number == 2
-
-
-async def test_one_record_that_is_refused_takes_no_other_along(tmp_path: Path) -> None:
-    """Each half is tried for itself, behind what came meanwhile, down to the one record."""
-    spool = make(tmp_path)
-    wanted = [f"r{number}" for number in range(11)]
-    await spool.write(text(*wanted), len(wanted))
-    await spool.next()
-    await spool.write(text("later"), 1)
-    delivered: list[str] = []
-    numbers: list[int] = []
-    while spool.depth:
-        batch = await spool.next()
-        numbers.append(batch.number)
-        if "r6" in ids(batch.lines):
-            spool.refuse(whole=False)
-            await spool.write(text(f"meanwhile {batch.number}"), 1)
-        else:
-            delivered += ids(batch.lines)
-            spool.delivered()
-    assert {one for one in delivered if one in wanted} == set(wanted) - {"r6"}
-    assert len(delivered) == len(set(delivered))
-    assert "later" in delivered
-    assert numbers == sorted(set(numbers))
-    (name,) = batches(tmp_path)
-    assert ids((tmp_path / "spool" / name).read_bytes()) == ["r6"]
-    assert spool.refused == 1
-
-
-async def test_a_kill_while_a_batch_is_split_leaves_it_or_its_halves(tmp_path: Path) -> None:
-    """Its halves count from the moment on at which it is gone; before that they are nothing."""
-    spool = make(tmp_path)
-    await spool.write(text("a", "b"), 2)
-    (whole,) = batches(tmp_path)
-    name = whole[17:33]
-    folder = tmp_path / "spool"
-    (folder / str(Name.part(2, name, 1))).write_bytes(text("a"))
-    (folder / str(Name.part(3, name, 1))).write_bytes(text("b")[:30])
-    assert make(tmp_path).depth == 2
-    assert batches(tmp_path) == [whole]
-    (folder / str(Name.part(4, name, 1))).write_bytes(text("a"))
-    (folder / str(Name.part(5, name, 1))).write_bytes(text("b"))
-    (folder / whole).unlink()
-    again = make(tmp_path)
-    await again.next()
-    again.refuse(whole=False)  # set aside, being one record
-    await again.write(text("c"), 1)
-    assert [(one.number, ids(one.lines)) for one in await drained(again)] == [(5, ["b"]), (6, ["c"])]
-
-
-async def test_a_split_that_fails_leaves_the_batch(tmp_path: Path) -> None:
-    """With a disk that is full, for example: all is as before, and it can be tried again."""
-    fails = [False]
-
-    def append(descriptor: int, data: bytes) -> int:
-        return os.write(descriptor, data[: len(data) // 2]) if fails[0] else os.write(descriptor, data)
-
-    spool = make(tmp_path, append=append)
-    await spool.write(text("a", "b", "c", "d"), 4)
-    batch = await spool.next()
-    fails[0] = True
-    with pytest.raises(OSError, match="not all lines"):
-        spool.refuse(whole=False)
-    assert len(batches(tmp_path)) == 1
-    assert (await spool.next(), spool.depth) == (batch, 4)
-    fails[0] = False
-    spool.refuse(whole=False)
-    assert [ids(one.lines) for one in await drained(spool)] == [["a", "b"], ["c", "d"]]
 
 
 async def test_after_close_what_there_is_can_still_be_sent(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from models.errors import PolicyUnavailable, RequestMalformed, RequestTooLarge
+from models.body_checks import MAX_PATH
+from models.errors import PolicyUnavailable, RequestJsonTooLarge, RequestMalformed, RequestTooLarge
 from models.request import CanonicalRequest
 from models.resources.rule import Rule
 from models.rules import FourScopes, Undecided, compile_scope
+from models.strict_json import MAX_VALUES
 from proxy_edge.steps.body import check_announced, check_size, decide, within
 
 
@@ -63,6 +65,17 @@ def test_the_body_decides() -> None:
     with pytest.raises(RequestMalformed) as caught:
         decide(undecided(), b"canary")
     assert "canary" not in str(caught.value)
+
+
+def test_json_too_large_to_judge_is_refused_with_its_bounds() -> None:
+    """The caller is told how much may be asked; the code is that of every body that cannot be judged."""
+    for raw in (b"[" + b"1," * (MAX_VALUES - 1) + b"1]", b'{"%b":1}' % (b"n" * MAX_PATH)):
+        with pytest.raises(RequestJsonTooLarge) as caught:
+            decide(undecided(), raw)
+        refusal = caught.value
+        assert (refusal.status, refusal.code, refusal.closes) == (400, "request-malformed", True)
+        assert f"{MAX_VALUES:,} values" in refusal.message
+        assert f"{MAX_PATH:,} bytes" in refusal.message
 
 
 def test_a_watch_gives_up_after_its_time() -> None:

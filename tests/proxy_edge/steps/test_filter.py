@@ -100,11 +100,14 @@ def test_what_is_not_strict_json_blocks_unless_every_filter_lets_it_pass(body: b
 
 
 def test_too_many_values_are_too_large_whatever_the_filters_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer that nobody could filter is none that is not JSON."""
+    """An answer that nobody could filter is none that is not JSON; the refusal names the bound."""
+    bound = f"{step.MAX_VALUES:,} values"
     monkeypatch.setattr(step, "MAX_VALUES", 3)
     assert step.begin(b"[1,2]", stages([PASS])) is not None
-    with pytest.raises(ResponseTooLarge):
+    with pytest.raises(ResponseTooLarge) as caught:
         step.begin(b"[1,2,3]", stages([PASS]))
+    assert bound in caught.value.message
+    assert (caught.value.status, caught.value.code) == (413, "response-too-large")
 
 
 def test_an_answer_that_is_not_through_is_not_written() -> None:

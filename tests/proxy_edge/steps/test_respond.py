@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.errors import ScrubFailed
-from models.fields import BODY_DIGESTS, RESPONSE_DROPPED
+from models.fields import BODY_BOUND, RESPONSE_DROPPED
 from proxy_edge.answers import Answers
 from proxy_edge.scrub.forms import Forms
 from proxy_edge.steps.respond import (
@@ -17,7 +17,7 @@ from proxy_edge.steps.respond import (
     check_scrub,
     framing,
     masked_head,
-    without_digests,
+    without_body_bound,
 )
 
 LENGTH_LINE = b"content-length: 5\r\n"
@@ -122,7 +122,8 @@ def test_a_head_is_masked_piece_by_piece() -> None:
     assert all(len(line) == len(original) for line, original in zip(masked, lines, strict=True))
 
 
-def test_digests_go_with_the_body_they_describe() -> None:
-    """ETag, Accept-Ranges and every digest; the status line and the rest stay."""
-    lines = [b"HTTP/1.1 200 OK\r\n", *[b"%b: x\r\n" % name for name in sorted(BODY_DIGESTS)], b"age: 1\r\n"]
-    assert without_digests(lines) == [b"HTTP/1.1 200 OK\r\n", b"age: 1\r\n"]
+def test_what_holds_for_the_bytes_of_a_body_goes_with_them() -> None:
+    """Tag, ranges, every digest and signature; the status line and the rest stay."""
+    assert {b"etag", b"content-range", b"content-digest", b"signature", b"signature-input"} < BODY_BOUND
+    lines = [b"HTTP/1.1 200 OK\r\n", *[b"%b: x\r\n" % name for name in sorted(BODY_BOUND)], b"age: 1\r\n"]
+    assert without_body_bound(lines) == [b"HTTP/1.1 200 OK\r\n", b"age: 1\r\n"]

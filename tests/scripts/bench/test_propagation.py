@@ -1,4 +1,4 @@
-"""The bench of propagation: its figures, its words, its options; `tests/e2e/test_planes.py` has it measure."""
+"""The bench of propagation: its figures, its words, its options; `tests/e2e/planes/test_changes.py` has it measure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.bench.errors import PeerError
-from scripts.bench.propagation import (
-    CHANGES,
-    Sample,
-    document,
-    figures,
-    installation,
-    parse,
-    percentile,
-    text,
-)
+from scripts.bench.propagation import CHANGES, Sample, figures, parse, percentile, result, text
 
 SAMPLES = [Sample(wrote=float(10 + number), enforced=float(number), applied=True) for number in range(1, 201)]
 
@@ -50,13 +40,13 @@ def test_late_or_pending_change_misses_the_target(odd: Sample) -> None:
     assert "MISSED" in text(found, 0.5)
 
 
-def test_document_has_every_sample() -> None:
-    """With the machine that they belong to."""
-    found = document("2026-01-01T00:00:00.000Z", SAMPLES)
-    assert len(found["samples"]) == 200
-    assert found["samples"][0] == {"wrote": 11.0, "enforced": 1.0, "applied": True}
-    assert found["figures"]["enforced_p99"] == 198
-    assert found["machine"]["cores"]
+def test_result_has_every_sample() -> None:
+    """Beside what they come to."""
+    found = result(SAMPLES)
+    assert len(found.samples) == 200
+    assert found.samples[0] == {"wrote": 11.0, "enforced": 1.0, "applied": True}
+    assert found.figures["enforced_p99"] == 198
+    assert "met" in found.text
 
 
 def test_options(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,12 +56,3 @@ def test_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--changes", "0"])
     assert "at least 1" in capsys.readouterr().err
-
-
-def test_installation_that_does_not_start_says_why(tmp_path: Path) -> None:
-    """The reason is that of `exeat up`, and nothing is left."""
-    root = tmp_path / "home"
-    root.write_text("not a directory")
-    with pytest.raises(PeerError) as failed, installation(root, 9):
-        pass
-    assert "exeat up" in failed.value.detail

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts.bench.load import Sample
-from scripts.bench.redaction import SECONDS, figures, parse, text
+from scripts.bench.redaction import SECONDS, figures, parse, result, text
 
 
 def sample(p50_us: float, rate: int = 10) -> Sample:
@@ -26,6 +26,15 @@ def test_figures_are_medians_of_the_rounds() -> None:
     assert found.added == pytest.approx(19.0)
     assert found.meets_target
     assert text(found, 0.5).endswith("met")
+
+
+def test_result_has_every_sample() -> None:
+    """As it is, redacted, and redacted for many; beside what they come to."""
+    found = result([sample(900)] * 3, [sample(20_000)] * 3, [sample(1, 40)] * 3)
+    assert [len(one) for one in found.samples] == [3, 3, 3]
+    assert found.samples[0][0]["p50_us"] == 900
+    assert found.figures["texts_a_second"] == 400
+    assert "met" in found.text
 
 
 @pytest.mark.parametrize(("p50", "rate"), [(32_000, 60), (2_000, 39)], ids=["slow", "few"])

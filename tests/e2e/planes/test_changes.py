@@ -1,102 +1,23 @@
-"""The planes together: what is made through the API governs calls at the edge, and every change soon does.
-
-The time of a change runs from the moment the API answered `exeat-propagation: applied` until every worker of the
-edge has shown it. It may be `IN_FORCE` seconds; a machine of two cores that runs other tests beside this one may
-stop the process that measures for a while, which `NOISE` makes up for. Nothing is measured twice.
-"""
+"""What is made through the API governs calls at the edge, and every change soon does."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from models.secret import Secret
 from scripts.bench.propagation import figures, measure
-from sdk import ApiProblem, Change, ExeatClient
+from sdk import ApiProblem, ExeatClient
+from tests.e2e.planes.changes import HERE, IN_FORCE, NOISE, THERE, Enforced, ask, call, shows
 from tests.kit.edge import until
 from tests.kit.governed import Governed, Workers
-from tests.kit.load import Load
-from tests.kit.planes import RunningHome, running_home
-from tests.kit.raw import RawAnswer, RawClient, get
+from tests.kit.planes import RunningHome
+from tests.kit.raw import RawAnswer, get
 from tests.kit.upstream import Upstream
-
-HERE, THERE = "us-east-1", "eu-west-1"
-IN_FORCE, NOISE = 1.0, 1.0
-FORBIDDEN = "http://10.255.255.1"
-"""An address that no test's home may reach."""
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def workers(shared_home: RunningHome) -> Iterator[Workers]:
-    """Connections to the workers of the edge of the first region."""
-    with Workers(shared_home.edge_port(HERE), shared_home.workers) as found:
-        yield found
-
-
-@pytest.fixture
-def one(shared_home: RunningHome, upstream: Upstream) -> Governed:
-    """A tenant of its own, in force."""
-    return shared_home.govern(upstream.url)
-
-
-def call(
-    governed: Governed, *, key: str | None = None, port: int | None = None, path: str = "/x"
-) -> RawAnswer:
-    with RawClient(port or governed.port) as client:
-        client.send(ask(governed, key=key, path=path))
-        return client.answer()
-
-
-def ask(governed: Governed, *, key: str | None = None, path: str = "/x") -> bytes:
-    return get(governed.path + path, key=key or governed.key)
-
-
-def code(answer: RawAnswer) -> str | None:
-    return answer.get("exeat-proxy-code")
-
-
-def shows(status: int, named: str) -> Callable[[RawAnswer], bool]:
-    return lambda answer: (answer.status, code(answer)) == (status, named)
-
-
-class Enforced:
-    """Writes, and holds every worker to the time in which the write must be in force."""
-
-    def __init__(self, home: RunningHome, workers: Workers) -> None:
-        self._home, self._workers = home, workers
-
-    def after(
-        self,
-        write: Callable[[ExeatClient], Any],
-        request: bytes,
-        expected: Callable[[RawAnswer], object],
-    ) -> Any:
-        """The write's answer, once all workers show it; fails when that took too long."""
-        made = self._home.do(write)
-        answered = time.monotonic()
-        change = made if isinstance(made, Change) else made.change
-        assert change.propagation == "applied"
-        took = self._workers.since(answered, request, expected)
-        assert took <= IN_FORCE + NOISE, f"in force after {took:.3f} s"
-        return made
-
-
-@pytest.fixture
-def enforced(shared_home: RunningHome, workers: Workers) -> Enforced:
-    return Enforced(shared_home, workers)
-
 
 # -- a governed call --------------------------------------------------------------------------------
 
@@ -311,144 +232,3 @@ def test_bench_measures_changes(shared_home: RunningHome, upstream: Upstream) ->
     assert len(samples) == 6
     assert figures(samples).pending == 0
     assert max(sample.enforced for sample in samples) <= (IN_FORCE + NOISE) * 1000
-
-
-# -- tests of targets -------------------------------------------------------------------------------
-
-
-def test_target_is_tried_from_an_edge(shared_home: RunningHome, upstream: Upstream, one: Governed) -> None:
-    """The test path is called, with the credential where one is named; the answer has status and timing only."""
-    patched = shared_home.do(
-        lambda api: api.targets.patch(one.client_id, one.target_id, test_path="/healthz?probe=1")
-    )
-    shared_home.in_force(patched.change)
-    before = len(upstream.seen)
-    bare = shared_home.do(lambda api: api.targets.test(one.client_id, one.target_id))
-    told = shared_home.do(
-        lambda api: api.targets.test(one.client_id, one.target_id, credential_id=one.sender_id)
-    )
-    for result in (bare, told):
-        assert (result.status, result.code) == (200, None)
-        assert result.duration_ms is not None
-        assert 0 < result.duration_ms < 10_000
-        assert set(result.wire) == {"status", "code", "durationMs"}
-    first, second = upstream.seen[before:]
-    assert first.target == second.target == "/healthz?probe=1"
-    assert first.get("authorization") is None
-    assert second.get("authorization") == f"Bearer {one.secret}"
-
-
-def test_target_test_says_what_went_wrong(
-    shared_home: RunningHome, upstream: Upstream, one: Governed
-) -> None:
-    """A forbidden address, nobody there, and a credential that may not be used: never more than a code."""
-    forbidden = shared_home.govern(FORBIDDEN, client_id=one.client_id)
-    nobody = shared_home.govern("http://127.0.0.1:9", client_id=one.client_id)
-
-    def test(target: str, credential: str | None = None) -> Any:
-        return shared_home.do(lambda api: api.targets.test(one.client_id, target, credential_id=credential))
-
-    assert (test(forbidden.target_id).status, test(forbidden.target_id).code) == (None, "target-forbidden")
-    assert test(nobody.target_id).code == "target-unreachable"
-    assert code(call(forbidden)) == "target-forbidden"
-    revoked = shared_home.do(lambda api: api.credentials.revoke(one.client_id, one.sender_id))
-    shared_home.in_force(revoked.change)
-    before = len(upstream.seen)
-    assert test(one.target_id, one.sender_id).code == "credential-unavailable"
-    assert len(upstream.seen) == before
-    with pytest.raises(ApiProblem) as refused:
-        test(one.target_id, one.caller_id)
-    assert [field.field for field in refused.value.errors] == ["credentialId"]
-
-
-# -- revocation -------------------------------------------------------------------------------------
-
-
-def test_revocation_stops_a_leased_credential(
-    shared_home: RunningHome, enforced: Enforced, upstream: Upstream, one: Governed
-) -> None:
-    """While calls use its lease: refused within a second at every worker, and never sent again, nor brought back."""
-    assert call(one).status == 200
-    enforced.after(
-        lambda api: api.credentials.revoke(one.client_id, one.sender_id),
-        ask(one),
-        shows(503, "credential-unavailable"),
-    )
-    before = len(upstream.seen)
-    with Load(one.port, one.path, keepalive=4, key=one.key) as load:
-        load.wait(200)
-    assert load.statuses().keys() == {503}
-    assert len(upstream.seen) == before
-    with pytest.raises(ApiProblem) as refused:
-        shared_home.do(
-            lambda api: api.credentials.patch(
-                one.client_id, one.sender_id, secret={"token": Secret("another-token-of-it")}
-            )
-        )
-    assert refused.value.status == 409
-
-
-def test_revocation_under_load_lets_no_later_call_through(
-    shared_home: RunningHome, upstream: Upstream, one: Governed
-) -> None:
-    """Calls without a pause on eight connections: none that was sent after a second succeeds."""
-    with Load(one.port, one.path, keepalive=8, key=one.key) as load:
-        load.wait(100)
-        revoked = shared_home.do(lambda api: api.credentials.revoke(one.client_id, one.sender_id))
-        answered = time.monotonic()
-        assert revoked.status == "revoked"
-        until(lambda: {call.status for call in load.calls[-100:]} == {503}, 10, "only refusals")
-        load.wait(200)
-    late = [call for call in load.calls if call.sent > answered + IN_FORCE + NOISE]
-    assert not [call for call in late if call.status != 503]
-    last = max(call.sent for call in load.calls if call.status == 200)
-    assert last - answered < IN_FORCE + NOISE
-    assert load.calls[-1].code == "credential-unavailable"
-
-
-def test_revoked_caller_is_refused(shared_home: RunningHome, enforced: Enforced, one: Governed) -> None:
-    """Also while a proxy refers to the credential, which stays as it was otherwise."""
-    enforced.after(
-        lambda api: api.credentials.revoke(one.client_id, one.caller_id),
-        ask(one),
-        shows(401, "credential-rejected"),
-    )
-    shown = shared_home.do(lambda api: api.credentials.get(one.client_id, one.caller_id))
-    assert shown.status == "revoked"
-
-
-# -- two homes --------------------------------------------------------------------------------------
-
-
-def test_two_homes_with_the_same_names_do_not_meet(
-    shared_home: RunningHome, upstream: Upstream, tmp_path: Path
-) -> None:
-    """Same region, names and alias: each edge knows its own callers, each API its own token and ids."""
-    alias = {"alias": "the-same"}
-    with running_home(tmp_path / "second", regions=(HERE,), workers=1) as second:
-        first_one = shared_home.govern(upstream.url, name="twin", proxy=alias)
-        second_one = second.govern(upstream.url, name="twin", proxy=alias)
-        for home, mine, other in (
-            (shared_home, first_one, second_one),
-            (second, second_one, first_one),
-        ):
-            path = f"/{mine.secret[-6:]}"
-            assert call(mine._replace(path="/api/the-same"), path=path).status == 200
-            seen = next(seen for seen in upstream.seen if seen.target == path)
-            assert seen.get("authorization") == f"Bearer {mine.secret}"
-            assert call(mine._replace(path="/api/the-same"), key=other.key).status == 401
-            assert call(mine._replace(path=other.path)).status == 404
-            with pytest.raises(ApiProblem) as unknown:
-                home.do(lambda api, other=other: api.proxies.get(other.client_id, other.proxy_id))
-            assert unknown.value.status == 404
-        assert set(shared_home.processes()).isdisjoint(second.processes())
-        with pytest.raises(ApiProblem) as stranger:
-            asyncio.run(whose(shared_home, second.token))
-        assert stranger.value.status == 401
-    assert call(first_one).status == 200  # the end of one home is not the other's
-
-
-async def whose(home: RunningHome, token: str) -> Any:
-    """Who a home takes the bearer of a token for."""
-    async with home.client(token) as api:
-        return await api.users.me()
