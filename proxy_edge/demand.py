@@ -1,7 +1,7 @@
-"""How many permits a worker asks for: what was used lately, doubling while that runs dry, bounded by the measured rate.
+"""How many permits a worker is to have: what was used lately, doubling while that runs dry, bounded by the measured rate.
 
-Values and a pure function. It must never ask for more than callers wait for, or are likely to use, within
-REACH_SECONDS: what one worker holds and does not use, others have to wait for.
+Values and pure functions. It must never be more than callers wait for, or are likely to use, within REACH_SECONDS:
+what one worker holds and does not use, others have to wait for.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from math import ceil, inf
 
 import msgspec
 
-REACH_SECONDS = 15.0
-"""For how long, at the measured rate, what is asked for may last."""
+REACH_SECONDS = 30.0
+"""For how long, at the measured rate, what is held may last: longer than a Ray head takes to come back."""
 
 MEMORY_SECONDS = 10.0
 """How far back the measured rate looks."""
@@ -20,7 +20,7 @@ MEMORY_SECONDS = 10.0
 class Demand(msgspec.Struct, frozen=True, gc=False):
     """What one proxy's callers use at one worker.
 
-    count: permits to ask for. ahead: whether callers come often enough to ask before they wait. calls, seconds: what
+    count: permits to have. ahead: whether callers come often enough to ask before they wait. calls, seconds: what
     the rate is measured by. at_ns: boot nanoseconds of the last look; None before the first.
     """
 
@@ -43,3 +43,8 @@ def next_demand(before: Demand, used: int, waiting: int, now_ns: int) -> Demand:
     reach = REACH_SECONDS * calls / seconds if seconds else calls * inf if calls else 0.0
     count = max(1, waiting, ceil(min(2 * before.count, reach)))
     return Demand(count, reach >= 1, calls, seconds, now_ns)
+
+
+def renewal(count: int) -> int:
+    """Of `count` permits, below how many others are asked for: three quarters, rounded up."""
+    return (3 * count + 3) // 4

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -326,10 +327,8 @@ class Exchange:
             return b""
         proxy = self.proxy
         if not self.quota:
-            try:
+            with suppress(LimiterUnavailable):
                 self.quota = self.edge.permits.look(proxy.limits, self.edge.clock.wall_ms())
-            except LimiterUnavailable:
-                return b""
         return limit_lines(proxy, self.quota)
 
     def record(self, status: int, code: str) -> bool:

@@ -1,7 +1,8 @@
 """Permits from leases of the region's RateLimiter: taken from memory while they last, renewed before they run out.
 
-A lease is never spent after its deadline, however late the loop is or however long the machine slept, and a call is
-never made without one. What the limiter does not answer admits nothing: callers wait, then they are refused.
+Where callers come often, the coming window's are leased before it begins, so that its turn needs no limiter. A lease
+is never spent outside of its window, however late the loop is or however long the machine slept, and a call is never
+made without one. What the limiter does not answer admits nothing: callers wait, then they are refused.
 """
 
 from __future__ import annotations
@@ -29,6 +30,12 @@ ASK_SECONDS = 4.0
 """How long one question may take; a limiter that recalls leases of others first needs about one."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 """Between questions that came to nothing, while somebody waits."""
+LEAD_SECONDS = 30.0, 40.0
+"""Before a window ends the next one is asked for; each worker and proxy at a moment of its own."""
+AHEAD_PAUSE_SECONDS = 1.0, 4.0
+"""Until that is asked again, when there was no answer."""
+SLACK_SECONDS = 0.001
+"""A timer may be early by so much."""
 RETURN_SECONDS, RETURN_ATTEMPTS = 1.0, 3
 MOST_RETURNS = 4096
 """Leases ended by one call."""
@@ -107,7 +114,9 @@ class LeasedPermits:
         self._revision = revision
         self._plans.clear()
         now = self._boot_ns()
-        self._desks = {key: desk for key, desk in self._desks.items() if not desk.idle(now)}
+        for desk in [one for one in self._desks.values() if one.idle(now)]:
+            self._disarm(desk)
+            del self._desks[desk.key]
 
     # -- for requests -----------------------------------------------------------------------------
 
@@ -138,8 +147,8 @@ class LeasedPermits:
 
     def look(self, limits: tuple[Limit, ...], now_ms: int) -> Quota:
         """The quota as it stands. Raises LimiterUnavailable where nothing is known of a window yet."""
-        plan = self._plans.get(limits) or self._resolve(limits)
         now = self._boot_ns()
+        plan = (self._plans.get(limits) or self._resolve(limits)).renewed(now)
         if not plan.is_known(now):
             raise LimiterUnavailable("nothing is known of this window yet")
         return plan.standing(now, now_ms)
@@ -148,29 +157,33 @@ class LeasedPermits:
 
     def surrender(self, frame: Surrender) -> None:
         """The limiter wants back what is unspent of some counters: nothing of it is spent from here on."""
-        windows: dict[str, set[str]] = {}
-        for key, window in frame.recall.counters:
-            windows.setdefault(key, set()).add(window)
+        now = self._boot_ns()
+        windows: dict[str, tuple[set[str], set[str]]] = {}
+        for place, counters in enumerate((frame.recall.counters, frame.recall.ahead)):
+            for key, window in counters:
+                windows.setdefault(key, (set(), set()))[place].add(window)
         returned: dict[int, list[Return]] = {}
-        for key, names in windows.items():
+        for key, (names, ahead) in windows.items():
             desk = self._desks.get(key)
+            found = [] if desk is None else desk.surrender(now, names, ahead)
             # An answer of nothing says that nothing is held.
-            returned.setdefault(shard_of(key, self._shards), []).extend(
-                () if desk is None else desk.surrender(names)
-            )
+            if found or names:
+                returned.setdefault(shard_of(key, self._shards), []).extend(found)
         for shard, returns in returned.items():
             spawn("return permits", self._return(shard, returns))
 
     async def close(self) -> None:
         """Returns everything unspent, as far as that is possible now. Nothing may be taken from here on."""
-        self._closing = True
+        self._closing, now = True, self._boot_ns()
+        for desk in self._desks.values():
+            self._disarm(desk)
         asking = [desk.task for desk in self._desks.values() if desk.task is not None]
         if asking:
             # What is granted to a question under way goes back as well.
             await asyncio.wait(asking, timeout=RETURN_SECONDS)
         returned: dict[int, list[Return]] = {}
         for desk in self._desks.values():
-            returned.setdefault(desk.shard, []).extend(one for one in desk.surrender() if one.unspent)
+            returned.setdefault(desk.shard, []).extend(one for one in desk.surrender(now) if one.unspent)
         await asyncio.gather(
             *(self._return(shard, returns, attempts=1) for shard, returns in returned.items() if returns)
         )
@@ -191,7 +204,8 @@ class LeasedPermits:
         key = limits[0].key
         desk = self._desks.get(key)
         if desk is None:
-            desk = self._desks[key] = Desk(key, shard_of(key, self._shards))
+            lead = int(_between(LEAD_SECONDS, self._chance()) * _NS)
+            desk = self._desks[key] = Desk(key, shard_of(key, self._shards), lead)
         plan = self._plans[limits] = desk.resolve(limits, self._revision)
         return plan
 
@@ -211,7 +225,7 @@ class LeasedPermits:
     def _short(self, plan: Plan, now: int, now_ms: int) -> Permit | Exhausted | Wait:
         """Something is missing: other pools, a refusal, or a wait while the limiter is asked."""
         desk = plan.desk
-        plan = desk.plan = self._plans[plan.limits] = plan.renewed()
+        plan = desk.plan = self._plans[plan.limits] = plan.renewed(now)
         if plan.usable(now):
             return self._spend(plan, now)
         refusal = plan.exhausted(now, now_ms)
@@ -222,8 +236,35 @@ class LeasedPermits:
         wait = Wait(self.give_back)
         timer = asyncio.get_running_loop().call_later(self._wait_seconds, self._too_late, desk, wait)
         desk.waiting.append(Waiter(wait, plan, timer))
-        self._ask_soon(desk)
+        if not plan.begins_soon(now):
+            self._ask_soon(desk)
+        self._arm(desk)
         return wait
+
+    def _arm(self, desk: Desk) -> None:
+        """Sets the one timer of a desk to when there is something to do next."""
+        self._disarm(desk)
+        now = self._boot_ns()
+        at = None if self._closing else desk.alarm(now)
+        if at is not None:
+            delay = max(0, at - now) / _NS + SLACK_SECONDS
+            desk.timer = asyncio.get_running_loop().call_later(delay, self._ring, desk)
+
+    def _disarm(self, desk: Desk) -> None:
+        timer, desk.timer = desk.timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _ring(self, desk: Desk) -> None:
+        """A window may have begun, or the next one is to be asked for, unless callers have stopped."""
+        desk.timer = None
+        self._serve(desk)
+        now = self._boot_ns()
+        due = desk.due(now)
+        if desk.waiting or (due and not desk.stopped(now)):
+            self._ask_soon(desk)
+        elif not due:
+            self._arm(desk)
 
     def _ask_soon(self, desk: Desk) -> None:
         """Asks in the loop's next turn, for all who are short by then; by one task per desk."""
@@ -237,16 +278,21 @@ class LeasedPermits:
             while True:
                 answered = await self._reserve(desk)
                 desk.watch(failed=not answered)
+                if not answered:
+                    later = _between(AHEAD_PAUSE_SECONDS, self._chance())
+                    desk.retry_at = self._boot_ns() + int(later * _NS)
                 served = self._serve(desk)
                 if not desk.waiting:
                     return
                 if served:
                     pause = first
                     continue
+                self._arm(desk)
                 await asyncio.sleep(max(first, pause * (0.5 + self._chance() / 2)))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         finally:
             desk.task = None
+            self._arm(desk)
 
     async def _reserve(self, desk: Desk) -> bool:
         """One question, and what came of it; False when there was no answer."""
@@ -304,7 +350,8 @@ class LeasedPermits:
 
     def _outcome(self, plan: Plan) -> Permit | Exhausted | None:
         """For one who waits, whose policy may not be in force any more; None while there is nothing to say."""
-        plan, now = plan.renewed(), self._boot_ns()
+        now = self._boot_ns()
+        plan = plan.renewed(now)
         return self._spend(plan, now) if plan.usable(now) else plan.exhausted(now, self._wall_ms())
 
     def _too_late(self, desk: Desk, wait: Wait) -> None:
@@ -328,3 +375,8 @@ class LeasedPermits:
                 except (LinkUnavailable, Refused):
                     if attempt + 1 < attempts:
                         await asyncio.sleep(self._first_pause * 2**attempt)
+
+
+def _between(bounds: tuple[float, float], chance: float) -> float:
+    low, high = bounds
+    return low + (high - low) * chance

@@ -14,12 +14,17 @@ import msgspec
 
 from models.limits import Limit, Quota, reset_seconds, window_of
 from models.planes.permits import ReserveAnswer, Return, Want
-from proxy_edge.demand import Demand, next_demand
+from proxy_edge.demand import MEMORY_SECONDS, Demand, next_demand, renewal
 from proxy_edge.permit_pool import Counter, Pool, seconds_until
 from proxy_edge.permits import Exhausted, Wait
 
 AGAIN_NS = 1_000_000_000
 """Between two questions for a counter of which nothing is left."""
+GAP_NS = 250_000_000
+"""For how long a coming window's beginning is waited for, when it is certain, without asking."""
+SOON_NS = 1_000_000_000
+"""Before its beginning a coming window's calls go back with those of the running one: the limiter may be there already."""
+_MEMORY_NS = int(MEMORY_SECONDS * 1_000_000_000)
 
 
 class Plan(msgspec.Struct, eq=False):
@@ -30,8 +35,11 @@ class Plan(msgspec.Struct, eq=False):
     counters: tuple[Counter, ...]
     pools: tuple[Pool, ...]
 
-    def renewed(self) -> Plan:
+    def renewed(self, now: int) -> Plan:
         """The same with the pools that its counters have now; itself where they are the same."""
+        for counter in self.counters:
+            if counter.coming is not None:
+                self.desk.ended += counter.turn(now)
         if all(pool is counter.pool for pool, counter in zip(self.pools, self.counters, strict=True)):
             return self
         pools = tuple(counter.pool for counter in self.counters)
@@ -40,6 +48,11 @@ class Plan(msgspec.Struct, eq=False):
     def usable(self, now: int) -> bool:
         """Whether every pool has a call to take."""
         return all(pool.usable(now) for pool in self.pools)
+
+    def begins_soon(self, now: int) -> bool:
+        """Whether all that is missing is there once windows begin, which is about now."""
+        then = now + GAP_NS
+        return all(counter.pool.usable(now) or counter.begins_by(then) for counter in self.counters)
 
     def exhausted(self, now: int, now_ms: int) -> Exhausted | None:
         """The refusal, where a counter has nothing and the limiter said that nothing is left."""
@@ -82,13 +95,29 @@ class Waiter(msgspec.Struct, eq=False):
 class Desk:
     """One proxy's counters and callers. task: the one that asks for them, while there is one.
 
-    plan: of the last caller that found too little. ended: leases that the limiter is to be told the end of.
+    plan: of the last caller that found too little. ended: leases that the limiter is to be told the end of. timer: to
+    the next `alarm`, when there is one. retry_at: boot nanoseconds before which a coming window is not asked for again.
     """
 
-    __slots__ = ("_counters", "demand", "ended", "key", "plan", "shard", "task", "waiting")
+    __slots__ = (
+        "_counters",
+        "_lead",
+        "demand",
+        "ended",
+        "key",
+        "plan",
+        "retry_at",
+        "shard",
+        "task",
+        "timer",
+        "waiting",
+    )
 
-    def __init__(self, key: str, shard: int) -> None:
-        self.key, self.shard = key, shard
+    def __init__(self, key: str, shard: int, lead: int) -> None:
+        """lead: nanoseconds before a window's end at which the one after it is asked for."""
+        self.key, self.shard, self._lead = key, shard, lead
+        self.timer: asyncio.TimerHandle | None = None
+        self.retry_at = 0
         self.waiting: deque[Waiter] = deque()
         self.ended: list[Return] = []
         self.demand = Demand()
@@ -110,7 +139,7 @@ class Desk:
             if counter.max != limit.max:
                 counter.forget()
             if counter.max > limit.max:
-                self.ended += counter.pool.give_up()
+                self.ended += counter.give_up()
             counter.max, counter.revision = limit.max, revision
             counters.append(counter)
         return Plan(self, limits, tuple(counters), tuple(counter.pool for counter in counters))
@@ -118,6 +147,8 @@ class Desk:
     def wants(self, now: int) -> list[tuple[Counter, Want]]:
         """What to ask for now; at most one call's worth. Measures the demand, and ends what is spent or over."""
         counters = self._concerned()
+        for counter in counters:
+            self.ended += counter.turn(now)
         used = max((counter.pool.used() for counter in counters), default=0)
         self.demand = next_demand(self.demand, used, len(self.waiting), now)
         count = self.demand.count
@@ -128,10 +159,15 @@ class Desk:
                 self.ended += pool.spent()
             else:
                 self.ended += (one for one in pool.give_up() if one.unspent)
-            if pool.left * 2 >= count or (counter.dry_until > now and counter.again > now):
+            if pool.left >= renewal(count) or (counter.dry_until > now and counter.again > now):
                 continue
             counter.again = now + AGAIN_NS
-            wanted.append((counter, counter.want(count)))
+            wanted.append((counter, counter.want(count - pool.left)))
+        wanted.extend(
+            (counter, counter.want(missing, ahead=True))
+            for counter in counters
+            if (missing := self._missing_ahead(counter, now))
+        )
         return wanted
 
     def take(
@@ -139,9 +175,9 @@ class Desk:
     ) -> None:
         """What came of it. sent, received: boot nanoseconds of call and answer."""
         for (counter, want), lease in zip(wanted, answer.leases, strict=True):
-            counter.take(lease, answer.incarnation, sent, received)
+            self.ended += counter.take(lease, answer.incarnation, sent, received)
             if want.max > counter.max:  # lowered while we asked
-                self.ended += counter.pool.give_up()
+                self.ended += counter.give_up()
 
     def watch(self, *, failed: bool) -> None:
         """Says below how many calls to ask again, before anybody has to wait."""
@@ -152,14 +188,47 @@ class Desk:
             elif failed:
                 pool.low = pool.left // 2  # the less is left, the sooner again
             else:
-                pool.low = (min(pool.left, self.demand.count) + 1) // 2
+                pool.low = renewal(min(pool.left, self.demand.count))
+            if counter.coming is not None:
+                counter.coming.low = renewal(min(counter.coming.left, self.demand.count))
 
-    def surrender(self, windows: Container[str] | None = None) -> list[Return]:
-        """Gives up what is held of these windows, of all when left out, and says the end of whatever is known."""
+    def due(self, now: int) -> bool:
+        """Whether a coming window is to be asked for."""
+        return any(self._is_due(counter, now) for counter in self._concerned())
+
+    def stopped(self, now: int) -> bool:
+        """Whether there have been no callers for so long that the coming window is asked for when there are some again."""
+        looked = self.demand.at_ns
+        return (
+            not self.waiting
+            and (looked is None or now - looked >= _MEMORY_NS)
+            and all(counter.pool.mark == counter.pool.left for counter in self._concerned())
+        )
+
+    def alarm(self, now: int) -> int | None:
+        """Boot nanoseconds at which to look again: a window begins for who waits, or the coming one is to be asked for."""
+        times = []
+        for counter in self._concerned():
+            coming, asks = counter.coming, counter.ahead_at(now, self._lead)
+            if self.waiting and coming is not None and coming.begins > now:
+                times.append(coming.begins)
+            if self.demand.ahead and asks is not None and self.retry_at < counter.pool.until:
+                times.append(max(asks, self.retry_at))
+        return min(times, default=None)
+
+    def surrender(
+        self, now: int, windows: Container[str] | None = None, ahead: Container[str] = ()
+    ) -> list[Return]:
+        """Gives up what is held of these windows, and says the end of whatever is known.
+
+        windows: that are running, by name; of all, coming ones included, when left out. ahead: coming ones. What
+        comes in a moment counts as running.
+        """
         returns, self.ended = self.ended, []
         for counter in self._counters.values():
-            if windows is None or counter.name in windows:
-                returns += counter.pool.give_up()
+            running = windows is None or counter.name in windows
+            soon = windows is None or (running and counter.may_begin_by(now + SOON_NS))
+            returns += counter.give_up(running=running, ahead=soon or counter.name in ahead)
         return returns
 
     def idle(self, now: int) -> bool:
@@ -167,8 +236,24 @@ class Desk:
         return not (
             self.task is not None
             or self.waiting
-            or any(one.pool.until > now or one.dry_until > now for one in self._counters.values())
+            or any(
+                one.pool.until > now or one.dry_until > now or one.coming is not None
+                for one in self._counters.values()
+            )
         )
+
+    def _is_due(self, counter: Counter, now: int) -> bool:
+        asks = counter.ahead_at(now, self._lead) if self.demand.ahead else None
+        return asks is not None and asks <= now
+
+    def _missing_ahead(self, counter: Counter, now: int) -> int:
+        """Calls of the coming window to ask for: when it is time, and on occasion as many as demand has grown since."""
+        count, coming = self.demand.count, counter.coming
+        if self._is_due(counter, now):
+            return count
+        if coming is None or now >= counter.pool.until or coming.left >= renewal(count):
+            return 0
+        return count - coming.left
 
     def _concerned(self) -> tuple[Counter, ...]:
         """The counters that callers want now; one that a policy dropped is left alone."""

@@ -97,11 +97,11 @@ def respond(x: Exchange) -> Next:
             x.scrub = ScrubStream(x.injection.forms)
             body = x.scrub.feed(body)
     lines = [b"HTTP/1.1 %d %b\r\n" % (status, upstream.reason)]
-    answer_step.add_fields(lines, upstream.headers, edge.answers, own_limits=bool(x.quota))
+    answer_step.add_fields(lines, upstream.headers, edge.answers, own_limits=bool(proxy.limits))
     if screened is not None and screened.rewritten:
         lines = answer_step.without_body_bound(lines)
     own = len(lines)
-    if x.quota:
+    if proxy.limits:
         lines.append(limit_lines(proxy, x.quota))
     lines += (edge.answers.granted_line, x.request_id.encode(), b"\r\n", framing)
     if not (message.keep_alive and message.complete) or edge.draining or mode == answer_step.UNTIL_CLOSE:

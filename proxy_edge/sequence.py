@@ -7,12 +7,14 @@ the exchange must wait, raises a Refusal to end it, and does nothing that its st
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from models.body_checks import NO_BODY
 from models.errors import (
     CredentialUnavailable,
+    LimiterUnavailable,
     LimitExceeded,
     PolicyUnavailable,
     RecordBlocked,
@@ -110,7 +112,8 @@ def _take_permits(x: Exchange) -> bool | None:
     if x.permit is not None:
         # Kept from before a fresh start: it was spent by a first attempt.
         if not x.quota and x.proxy.limits:
-            x.quota = x.edge.permits.look(x.proxy.limits, x.edge.clock.wall_ms())
+            with suppress(LimiterUnavailable):  # it is admitted, whatever is known of the window now
+                x.quota = x.edge.permits.look(x.proxy.limits, x.edge.clock.wall_ms())
         x.times.append(perf_counter_ns())
         return None
     if x.wait is not None:

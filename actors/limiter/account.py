@@ -39,8 +39,8 @@ class Account:
         return found
 
     def windows(self) -> Iterator[tuple[Name, Kept]]:
-        """Which window each counter is in."""
-        return ((name, one.kept._replace(number=one.number)) for name, one in self.counters.items())
+        """What each counter would keep, which says in which windows it is."""
+        return ((name, one.keep()) for name, one in self.counters.items())
 
     def keep(self) -> dict[Name, Kept]:
         """What to write now."""
@@ -55,7 +55,7 @@ class Account:
     def answered(self, holder: str) -> None:
         """It was asked for what it has, and returned what it could."""
         for counter in self.counters.values():
-            held = counter.held.get(holder)
+            held = counter.running.held.get(holder)
             if held is not None and held.asked_ns is not None:
                 held.answered, held.deaf = True, False
         self.wake()

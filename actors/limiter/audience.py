@@ -7,7 +7,7 @@ out once more when that link does not say that it acted on them. Nothing here de
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container
 from typing import Final
 
 from actors.registry.pace import Uniform
@@ -23,6 +23,8 @@ STALE_NS: Final = 10_000_000_000
 
 CounterName = tuple[str, str]
 """Key and window name, as a Recall has them."""
+_Asked = tuple[CounterName, bool]
+"""What is recalled, and whether of the coming window."""
 
 
 class _Link:
@@ -34,7 +36,7 @@ class _Link:
         self.holders: frozenset[str] = frozenset()
         self.turn: asyncio.Event | None = None
         self.heard_ns = self.number = 0
-        self.sent: dict[str, dict[CounterName, int]] = {}
+        self.sent: dict[str, dict[_Asked, int]] = {}
 
 
 class Audience:
@@ -53,9 +55,7 @@ class Audience:
         self._links: dict[str, _Link] = {}
         self._named: dict[str, _Link] = {}  # by holder: who named it last, should it have moved
         self._seen: set[str] = set()
-        self._wanted: dict[
-            str, dict[CounterName, int]
-        ] = {}  # recalls by holder, and when they were asked for
+        self._wanted: dict[str, dict[_Asked, int]] = {}  # recalls by holder, and when they were asked for
 
     def is_gone(self, holder: str) -> bool:
         """Whether it was named by a link and no longer is by any that is there. One that never was may yet be."""
@@ -64,9 +64,12 @@ class Audience:
             return holder in self._seen
         return link.turn is None and self._clock.boot_ns() - link.heard_ns > SILENT_NS
 
-    def recall(self, holder: str, counter: CounterName) -> None:
-        """Asks `holder` for its leases of `counter` as soon as its link asks, which is at once as a rule."""
-        self._wanted.setdefault(holder, {})[counter] = self._clock.boot_ns()
+    def recall(self, holder: str, counter: CounterName, *, ahead: bool = False) -> None:
+        """Asks `holder` for its leases of `counter` as soon as its link asks, which is at once as a rule.
+
+        ahead: for those of the coming window.
+        """
+        self._wanted.setdefault(holder, {})[counter, ahead] = self._clock.boot_ns()
         link = self._named.get(holder)
         if link is not None and link.turn is not None:
             link.turn.set()
@@ -139,4 +142,9 @@ class Audience:
         if found:
             link.number += 1
             link.sent = found
-        return {holder: Recall(tuple(counters)) for holder, counters in found.items()}
+        return {holder: _recall(asked) for holder, asked in found.items()}
+
+
+def _recall(asked: Collection[_Asked]) -> Recall:
+    counters, coming = (tuple(one for one, ahead in asked if ahead is of) for of in (False, True))
+    return Recall(counters, coming)

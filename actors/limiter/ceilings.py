@@ -15,7 +15,7 @@ from models.limits import window_of
 from store.interface import ABSENT, Collection, Document, Layout, Store, Stored
 
 CEILINGS: Final = Collection("ceilings")
-"""By key: {"counters": [[window, seconds, number, ceiling, max, revision], ...]}."""
+"""By key: {"counters": [[window, seconds, number, ceiling, max, revision, ahead], ...]}; older ones lack `ahead`."""
 FLOORS: Final = Collection("ceiling_floors")
 """By window length in seconds: {"number": the latest window of which a ceiling was deleted}."""
 LAYOUT: Final = Layout(collections=(CEILINGS, FLOORS))
@@ -80,7 +80,7 @@ class Ceilings:
     async def drop(self, entry: Entry) -> None:
         """Deletes what is kept for a proxy. Raises VersionConflict, and then it stays."""
         for (_, seconds), kept in entry.counters.items():
-            await self._raise_floor(seconds, kept.number)
+            await self._raise_floor(seconds, kept.last)
         await self._store.delete(CEILINGS, entry.key, expected=entry.version)
 
     async def _raise_floor(self, seconds: int, number: int) -> None:
@@ -98,7 +98,7 @@ class Ceilings:
 def is_stale(counters: Iterable[tuple[Name, Kept]], now_ms: int) -> bool:
     """Whether all windows have long been over."""
     return all(
-        kept.number + 1 + max(1, IDLE_SECONDS // seconds) <= window_of(now_ms, seconds)
+        kept.last + 1 + max(1, IDLE_SECONDS // seconds) <= window_of(now_ms, seconds)
         for (_, seconds), kept in counters
     )
 

@@ -93,7 +93,7 @@ class LimiterCore:
     # What workers and links call
 
     async def reserve(self, request: ReserveRequest) -> ReserveAnswer:
-        """Leases for every want, in order; of 0 calls where none is left.
+        """Leases for every want, in order; of 0 calls where none is left, without a wait where the want is `ahead`.
 
         Raises Refused for what is not this shard's or cannot be counted; PeerUnavailable when the store is away,
         and then nothing was granted that anybody could use.
@@ -105,7 +105,8 @@ class LimiterCore:
             return ReserveAnswer(incarnation=self._incarnation, leases=())
         async with self._shelf.using(key) as account:
             counters = [self._counter(account, want) for want in request.wants]
-            await self._make_room(account, counters, request.holder)
+            running = [one for one, want in zip(counters, request.wants, strict=True) if not want.ahead]
+            await self._make_room(account, running, request.holder)
             leases, promises = self._grant(account, counters, request)
             await self._shelf.keep(account, promises)
         return ReserveAnswer(incarnation=self._incarnation, leases=leases)
@@ -133,7 +134,7 @@ class LimiterCore:
         for want in request.wants:
             if (reason := flaw(want)) is not None:
                 raise Refused(reason)
-        names = {(want.window, want.window_seconds) for want in request.wants}
+        names = {(want.window, want.window_seconds, want.ahead) for want in request.wants}
         keys = {want.key for want in request.wants}
         if len(names) != len(request.wants) or len(keys) > 1:
             raise Refused("a request is for different counters of one proxy")
@@ -145,9 +146,9 @@ class LimiterCore:
     def _counter(self, account: Account, want: Want) -> Counter:
         counter = account.counter(want, self._shelf.first(want.window_seconds))
         self._forget(counter.roll(self._clock.wall_ms()))
-        if counter.adopt(want.max, want.revision):
-            for holder in counter.held:
-                self._audience.recall(holder, (counter.key, counter.window))
+        for window in counter.adopt(want.max, want.revision):
+            for holder in window.held:
+                self._audience.recall(holder, (counter.key, counter.name), ahead=window is counter.coming)
         return counter
 
     def _forget(self, leases: Iterable[int]) -> None:
@@ -180,14 +181,14 @@ class LimiterCore:
             now_ms = self._clock.wall_ms()
             for counter in counters:
                 self._forget(counter.roll(now_ms))
-            short = [counter for counter in counters if not counter.available]
+            short = [counter for counter in counters if not counter.available()]
             if not short or not all(self._others(counter, holder) for counter in short):
                 return
             if not all(self._recall(counter, holder) for counter in short):
                 return
             if loop.time() >= deadline:
                 for counter in short:
-                    counter.give_up(self._others(counter, holder))
+                    counter.running.give_up(self._others(counter, holder))
                 return
             # No longer than the window lasts: the next one is full.
             ends = loop.time() + min(counter.left_ms(now_ms) for counter in short) / 1000
@@ -196,18 +197,19 @@ class LimiterCore:
 
     def _others(self, counter: Counter, holder: str) -> list[str]:
         """Who could return enough for a call to be left."""
-        others = [one for one in counter.held if one != holder and not self._audience.is_gone(one)]
-        out = sum(calls for one in others for calls in counter.held[one].leases.values())
-        return others if counter.granted - out < counter.maximum else []
+        running = counter.running
+        others = [one for one in running.held if one != holder and not self._audience.is_gone(one)]
+        out = sum(calls for one in others for calls in running.held[one].leases.values())
+        return others if running.granted - out < counter.maximum else []
 
     def _recall(self, counter: Counter, holder: str) -> bool:
         """Asks the others; whether an answer of any may be waited for."""
         now, waits = self._clock.boot_ns(), False
         for one in self._others(counter, holder):
-            held = counter.held[one]
+            held = counter.running.held[one]
             if held.asked_ns is None or now - held.asked_ns >= AGAIN_NS:
                 held.asked_ns, held.answered = now, False
-                self._audience.recall(one, (counter.key, counter.window))
+                self._audience.recall(one, (counter.key, counter.name))
             waits |= not held.answered and not held.deaf
         return waits
 
@@ -218,24 +220,32 @@ class LimiterCore:
         leases, promises = [], []
         for counter, want in zip(counters, request.wants, strict=True):
             self._forget(counter.roll(now_ms))
-            others = sum(one != request.holder and not self._audience.is_gone(one) for one in counter.held)
-            calls = size_of_grant(counter.available, want.count, others + 1)
+            window = counter.coming if want.ahead else counter.running
+            # Whoever uses the running window is likely to want a part of the coming one.
+            known = window.held.keys() | counter.running.held.keys()
+            others = sum(one != request.holder and not self._audience.is_gone(one) for one in known)
+            available = counter.available(ahead=want.ahead)
+            if want.ahead and counter.is_set_back(now_ms):
+                available = 0
+            calls = size_of_grant(available, want.count, others + 1)
             number = 0
             if calls:
                 number = next(self._numbers)
-                counter.lend(request.holder, number, calls)
+                window.lend(request.holder, number, calls)
                 self._leases[number] = request.holder, account, counter
+            left_ms = counter.left_ms(now_ms)
             leases.append(
                 Lease(
                     granted=calls,
                     lease=number,
-                    window_number=counter.number,
-                    milliseconds=counter.left_ms(now_ms),
-                    remaining=counter.available,
+                    window_number=window.number,
+                    milliseconds=left_ms + counter.seconds * 1000 if want.ahead else left_ms,
+                    remaining=counter.available(ahead=want.ahead),
                     holders=others + 1,
+                    starts_ms=left_ms if want.ahead else 0,
                 )
             )
-            promises.append(counter.promise(lent=calls > 0))
+            promises.append(counter.promise(window, lent=calls > 0))
         return tuple(leases), promises
 
     # Inside
@@ -257,6 +267,6 @@ class LimiterCore:
         now_ms, shards, shard = self._clock.wall_ms(), self._shards, self._shard
         for account in self._shelf.let_go(now_ms):
             for counter in account.counters.values():
-                self._forget(lease for held in counter.held.values() for lease in held.leases)
+                self._forget(counter.running.leases() + counter.coming.leases())
         self._audience.tidy({holder for holder, _, _ in self._leases.values()})
         await self._shelf.delete(now_ms, lambda key: shard_of(key, shards) == shard)

@@ -1,14 +1,14 @@
-"""The arithmetic of one counter: windows, grants, returns, and the ceiling to keep ahead of what is granted.
+"""The arithmetic of one counter: its running window and the one after it, grants, and the ceilings to keep ahead of them.
 
-Plain state without I/O or clock. It must never count less as granted than holders may still spend: what leaves is
-taken off again only by a return, and a window, once begun, is never left for an earlier one.
+Plain state without I/O or clock. A window, once begun, is never left for an earlier one, and what was granted of the
+coming one before it began stays granted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from actors.limiter.window import Window
 from models.limits import MAX_QUOTA, window_of
 from models.planes.permits import Want
 
@@ -23,13 +23,27 @@ STEPS: Final = 20
 class Kept(NamedTuple):
     """What the store says of a counter. number: of the window. ceiling: calls of it that may be out or spent.
 
-    maximum: of the limit in the newest policy seen, of `revision`.
+    maximum: of the limit in the newest policy seen, of `revision`. ahead: the ceiling of the window after it.
     """
 
     number: int
     ceiling: int
     maximum: int
     revision: int
+    ahead: int = 0
+
+    @property
+    def last(self) -> int:
+        """The latest window of which anything may have been granted."""
+        return self.number + (self.ahead > 0)
+
+    def covers(self, number: int, calls: int) -> bool:
+        """Whether so many calls of a window may be out. One before `number` is never granted from again."""
+        return number < self.number or calls <= self.of(number)
+
+    def of(self, number: int) -> int:
+        """The ceiling of a window, 0 where there is none."""
+        return {self.number: self.ceiling, self.number + 1: self.ahead}.get(number, 0)
 
 
 NOTHING: Final = Kept(-1, 0, 0, -1)
@@ -37,9 +51,13 @@ NOTHING: Final = Kept(-1, 0, 0, -1)
 
 
 class Promise(NamedTuple):
-    """What must be kept before an answer may leave: `granted` calls of window `number`, and a policy's `maximum`."""
+    """What must be kept before an answer may leave: `granted` calls of window `number`, and a policy's `maximum`.
+
+    running: the window that had begun then. That, too, must be known to whoever comes next with a clock set back.
+    """
 
     counter: Counter
+    running: int
     number: int
     granted: int
     maximum: int
@@ -54,109 +72,89 @@ class Promise(NamedTuple):
         kept = self.counter.kept
         if kept.revision < self.revision or (kept.revision == self.revision and kept.maximum > self.maximum):
             return False
-        if not self.granted or kept.number != self.number:
-            return not self.granted or kept.number > self.number
-        same = self.counter.number == self.number
-        return kept.ceiling >= (min(self.granted, self.counter.granted) if same else self.granted)
-
-
-class Held:
-    """What one holder has of one counter.
-
-    leases: calls granted by lease number. asked_ns: boot nanoseconds at which they were recalled, None when they
-    were not since the last grant. answered: whether it replied to that. deaf: it was waited for in vain.
-    """
-
-    __slots__ = ("answered", "asked_ns", "deaf", "leases")
-
-    def __init__(self) -> None:
-        self.leases: dict[int, int] = {}
-        self.asked_ns: int | None = None
-        self.answered = self.deaf = False
+        if not self.granted:
+            return True
+        if kept.number < self.running:
+            return False
+        window = self.counter.window(self.number)
+        return kept.covers(self.number, self.granted if window is None else min(self.granted, window.granted))
 
 
 class Counter:
-    """One window of one proxy's calls. granted: of window `number`, those that are out and those that were spent.
+    """The calls of one proxy in windows of one length. running: of now; coming: the one after it.
 
-    maximum, revision: of the newest policy heard. kept: as the store has it. held: by holder, of this window only.
+    maximum, revision: of the newest policy heard. kept: as the store has it.
     """
 
-    __slots__ = ("granted", "held", "kept", "key", "maximum", "number", "revision", "seconds", "window")
+    __slots__ = ("coming", "kept", "key", "maximum", "name", "revision", "running", "seconds")
 
-    def __init__(self, key: str, window: str, seconds: int, kept: Kept = NOTHING, *, first: int = 0) -> None:
+    def __init__(self, key: str, name: str, seconds: int, kept: Kept = NOTHING, *, first: int = 0) -> None:
         """kept: what earlier incarnations may have granted; all of it is spent. first: its window, without that."""
-        self.key, self.window, self.seconds, self.kept = key, window, seconds, kept
-        self.number, self.granted = first if kept is NOTHING else kept.number, kept.ceiling
+        self.key, self.name, self.seconds, self.kept = key, name, seconds, kept
+        self.running = Window(first if kept is NOTHING else kept.number, kept.ceiling)
+        self.coming = Window(self.running.number + 1, kept.ahead)
         self.maximum, self.revision = kept.maximum, kept.revision
-        self.held: dict[str, Held] = {}
 
-    @property
-    def available(self) -> int:
+    def available(self, *, ahead: bool = False) -> int:
         """Calls that may still be granted; 0 where a lowered limit is overdrawn."""
-        return max(0, self.maximum - self.granted)
+        return max(0, self.maximum - (self.coming if ahead else self.running).granted)
+
+    def window(self, number: int) -> Window | None:
+        """One of the two, by number."""
+        return next((one for one in (self.running, self.coming) if one.number == number), None)
 
     def roll(self, now_ms: int) -> list[int]:
-        """Moves to the window of `now_ms`, unless that is an earlier one; the leases that ended by it."""
-        number = window_of(now_ms, self.seconds)
-        if number <= self.number:
+        """Moves to the window of `now_ms`, unless that is an earlier one; the leases that ended by it.
+
+        By one, what was granted ahead stays granted; by more, nobody can spend it any more.
+        """
+        running, number = self.running, window_of(now_ms, self.seconds)
+        if number <= running.number:
             return []
-        ended = [lease for held in self.held.values() for lease in held.leases]
-        self.number, self.granted = number, 0
-        self.held.clear()
+        ended = running.leases()
+        if number == running.number + 1:
+            self.running = self.coming
+        else:
+            ended += self.coming.leases()
+            self.running = Window(number)
+        self.coming = Window(number + 1)
         return ended
 
     def left_ms(self, now_ms: int) -> int:
-        """Of the window. Never more than it lasts, where a clock was set back."""
+        """Of the running window. Never more than it lasts, where a clock was set back."""
         length = self.seconds * 1000
-        return min(length, (self.number + 1) * length - now_ms)
+        return min(length, (self.running.number + 1) * length - now_ms)
 
-    def adopt(self, maximum: int, revision: int) -> bool:
-        """Takes over the limit of a policy, unless it is an older one; whether more is out than that allows."""
+    def is_set_back(self, now_ms: int) -> bool:
+        """Whether the running window has not begun yet, so that nobody knows when the coming one will."""
+        return window_of(now_ms, self.seconds) < self.running.number
+
+    def adopt(self, maximum: int, revision: int) -> list[Window]:
+        """Takes over the limit of a policy, unless it is an older one; the windows of which more is out than that allows."""
         if revision > self.revision:
             self.maximum, self.revision = maximum, revision
         elif revision < self.revision or maximum >= self.maximum:
-            return False
+            return []
         else:
             self.maximum = maximum
-        return self.granted > maximum
-
-    def lend(self, holder: str, lease: int, calls: int) -> None:
-        """Counts `calls` as granted. They have to be available."""
-        held = self.held.get(holder)
-        if held is None:
-            held = self.held[holder] = Held()
-        held.leases[lease] = calls
-        held.asked_ns, held.answered = None, False
-        self.granted += calls
+        return [one for one in (self.running, self.coming) if one.granted > maximum]
 
     def end(self, holder: str, lease: int, unspent: int) -> bool:
-        """Ends a lease, once. `unspent` of its calls are grantable again; none when it had fewer."""
-        held = self.held.get(holder)
-        calls = None if held is None else held.leases.pop(lease, None)
-        if held is None or calls is None:
-            return False
-        if not held.leases:
-            del self.held[holder]
-        if 0 <= unspent <= calls:
-            self.granted -= unspent
-        return True
+        """Ends a lease, once; whichever window it is of."""
+        return self.running.end(holder, lease, unspent) or self.coming.end(holder, lease, unspent)
 
-    def give_up(self, holders: Iterable[str]) -> None:
-        """Nobody waits any more for those of `holders` that did not answer, until they are heard."""
-        for holder in holders:
-            held = self.held[holder]
-            held.deaf = held.deaf or not held.answered
-
-    def promise(self, *, lent: bool) -> Promise:
-        """What an answer given now relies on. lent: whether it grants calls."""
-        return Promise(self, self.number, self.granted if lent else 0, self.maximum, self.revision)
+    def promise(self, window: Window, *, lent: bool) -> Promise:
+        """What an answer given now relies on. lent: whether it grants calls of `window`."""
+        granted = window.granted if lent else 0
+        return Promise(self, self.running.number, window.number, granted, self.maximum, self.revision)
 
     def keep(self) -> Kept:
         """What to write: it covers all that is granted and the next step, and takes back nothing kept before."""
-        ceiling = next_ceiling(self.granted, self.maximum) if self.granted else 0
-        if self.number == self.kept.number:
-            ceiling = max(ceiling, self.kept.ceiling)
-        return Kept(self.number, ceiling, self.maximum, self.revision)
+        now, then = (
+            max(next_ceiling(one.granted, self.maximum) if one.granted else 0, self.kept.of(one.number))
+            for one in (self.running, self.coming)
+        )
+        return Kept(self.running.number, now, self.maximum, self.revision, then)
 
 
 def next_ceiling(granted: int, maximum: int) -> int:

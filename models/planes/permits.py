@@ -15,7 +15,7 @@ class Want(msgspec.Struct, frozen=True, array_like=True):
     """A wish for calls under one counter, which is named by key (a proxy id), window name and window length.
 
     max: of the limit in the worker's policy, and `revision` that policy's: of two revisions the newer one's `max` holds.
-    count: how many the worker would like, at least 1; it may get fewer.
+    count: how many the worker would like, at least 1; it may get fewer. ahead: of the window after the running one.
     """
 
     key: str
@@ -24,6 +24,7 @@ class Want(msgspec.Struct, frozen=True, array_like=True):
     max: int
     revision: int
     count: int
+    ahead: bool = False
 
 
 class Return(msgspec.Struct, frozen=True, array_like=True):
@@ -51,8 +52,9 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
     """The answer to one Want, in order.
 
     granted: calls that may be admitted now, 0 when none is left. lease: its number, within `incarnation`.
-    window_number: of the window it belongs to. milliseconds: that are left of it, to be counted from when the request
-    was sent. remaining: calls still grantable to anyone after this. holders: who hold leases of it, this one included.
+    window_number: of the window it belongs to. milliseconds: until that ends, to be counted from when the request was
+    sent. remaining: calls still grantable to anyone after this. holders: who hold leases of it, this one included.
+    starts_ms: until the window begins, to be counted from when the answer was received; 0 for the running one.
     """
 
     granted: int
@@ -61,6 +63,7 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
     milliseconds: int
     remaining: int
     holders: int
+    starts_ms: int = 0
 
 
 class ReserveAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,9 +81,13 @@ class ReturnRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recall(msgspec.Struct, frozen=True, array_like=True):
-    """Asks whoever holds leases of these counters, (key, window), to return what is unspent of them at once."""
+    """Asks whoever holds leases of these counters, (key, window), to return what is unspent of them at once.
+
+    counters: of their running windows. ahead: of their coming windows.
+    """
 
     counters: tuple[tuple[str, str], ...]
+    ahead: tuple[tuple[str, str], ...] = ()
 
 
 class RecallRequest(msgspec.Struct, frozen=True, kw_only=True):

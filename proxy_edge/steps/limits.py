@@ -23,7 +23,12 @@ def take(source: PermitSource, proxy: CompiledProxy, now_ms: int) -> Permit | Wa
 
 
 def limit_lines(proxy: CompiledProxy, quota: Quota) -> bytes:
-    """`RateLimit-Policy` and `RateLimit`, each with its CRLF."""
+    """`RateLimit-Policy`, and `RateLimit` unless the quota is empty, each with its CRLF.
+
+    Without a quota nothing is known of a window: any number there would be a promise, or keep callers away for nothing.
+    """
+    if not quota:
+        return b"ratelimit-policy: %b\r\n" % proxy.limit_policy
     return b"ratelimit-policy: %b\r\nratelimit: %b\r\n" % (
         proxy.limit_policy,
         status_field(proxy.limit_status, quota),

@@ -262,3 +262,4 @@ def test_without_a_limiter_callers_wait_and_are_promised_nothing(site: Site) -> 
     assert (answer.status, answer.get("exeat-proxy-code")) == (503, "limiter-unavailable")
     assert answer.get("retry-after") == "1"
     assert answer.get("ratelimit") is None
+    assert answer.get("ratelimit-policy") == '"minute";q=1000;w=60'

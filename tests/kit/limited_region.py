@@ -73,7 +73,8 @@ class LimitedRegion(EdgeRegion):
         super().__init__(folder)
         self.second = Host(self, folder / "second" / "edge", "host-2")
         self.minutes = MovedClock()
-        self.limiter = MortalLimiter(folder, self.minutes, patience=3.0)  # a busy machine answers recalls late
+        # A busy machine answers recalls late.
+        self.limiter = MortalLimiter(folder, self.minutes, patience=3.0)
         for method in ("reserve", "give_back", "recalls"):
             self.others[LIMITER, method] = getattr(self.limiter, method)
         self._servers: list[LinkServer] = []

@@ -1,7 +1,8 @@
 """A region's permits without processes: limiter cores over a store that can fail, links, and holders that spend.
 
-Holders do what workers do: a lease is spent until its deadline, counted from sending the call, and returned when the
-limiter asks. Time stands still but when a test moves it.
+Holders do what workers do: a lease is spent until its deadline, counted from sending the call, one of a coming window
+from its beginning on, counted from hearing the answer, and returned when the limiter asks. Time stands still but when
+a test moves it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter as Tally
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -118,10 +119,15 @@ class MemoryStore:
 class Loan:
     """A lease in a holder's hands."""
 
-    def __init__(self, lease: Lease, incarnation: str, sent_ns: int) -> None:
+    def __init__(self, lease: Lease, incarnation: str, sent_ns: int, received_ns: int) -> None:
         self.number, self.incarnation, self.window = lease.lease, incarnation, lease.window_number
         self.granted = self.left = lease.granted
+        self.begins = received_ns + lease.starts_ms * 1_000_000
         self.until = sent_ns + lease.milliseconds * 1_000_000
+
+    def usable(self, now: int) -> int:
+        """Calls that can be made of it now."""
+        return self.left if self.begins <= now < self.until else 0
 
 
 class Holder:
@@ -135,9 +141,13 @@ class Holder:
         self.recalled: list[Recall] = []
         self.answers = True
 
-    def request(self, maxima: Mapping[Name, int], count: int, *, shards: int = 1) -> ReserveRequest:
-        """What it would ask; its used-up leases are returned by it."""
-        wants = tuple(Want(self.key, *name, most, self.revision, count) for name, most in maxima.items())
+    def request(
+        self, maxima: Mapping[Name, int], count: int, *, shards: int = 1, ahead: bool = False
+    ) -> ReserveRequest:
+        """What it would ask; its used-up leases are returned by it. ahead: of the coming windows."""
+        wants = tuple(
+            Want(self.key, *name, most, self.revision, count, ahead) for name, most in maxima.items()
+        )
         returns = tuple(
             Return(loan.number, loan.incarnation, 0)
             for name in maxima
@@ -149,15 +159,17 @@ class Holder:
         return ReserveRequest(holder=self.name, wants=wants, returns=returns, shards=shards)
 
     def take(self, request: ReserveRequest, answer: ReserveAnswer, sent_ns: int) -> None:
-        """Has what was granted."""
+        """Has what was granted, from now on."""
         for want, lease in zip(request.wants, answer.leases, strict=True):
             if lease.granted:
                 loans = self.loans.setdefault((want.window, want.window_seconds), [])
-                loans.append(Loan(lease, answer.incarnation, sent_ns))
+                loans.append(Loan(lease, answer.incarnation, sent_ns, self.clock.boot_ns()))
 
-    async def reserve(self, core: LimiterCore, maxima: Mapping[Name, int], count: int) -> tuple[Lease, ...]:
+    async def reserve(
+        self, core: LimiterCore, maxima: Mapping[Name, int], count: int, *, ahead: bool = False
+    ) -> tuple[Lease, ...]:
         """Asks and takes."""
-        request, sent = self.request(maxima, count), self.clock.boot_ns()
+        request, sent = self.request(maxima, count, ahead=ahead), self.clock.boot_ns()
         answer = await core.reserve(request)
         self.take(request, answer, sent)
         return answer.leases
@@ -176,32 +188,38 @@ class Holder:
     def left(self, name: Name) -> int:
         """Calls it could make now."""
         now = self.clock.boot_ns()
-        return sum(loan.left for loan in self.loans.get(name, ()) if now < loan.until)
+        return sum(loan.usable(now) for loan in self.loans.get(name, ()))
 
     def spend(self, name: Name, calls: int = 1) -> int:
         """Makes up to so many calls; how many, of which window is in `spent`."""
         made, now = 0, self.clock.boot_ns()
         for loan in self.loans.get(name, ()):
-            some = min(loan.left, calls - made) if now < loan.until else 0
+            some = min(loan.usable(now), calls - made)
             loan.left -= some
             made += some
             self.spent[name, loan.window] += some
         return made
 
-    def give_up(self, names: list[tuple[str, str]]) -> tuple[Return, ...]:
-        """Everything of these counters, (key, window), used up or not."""
-        found = []
+    def give_up(
+        self, running: Container[tuple[str, str]], ahead: Container[tuple[str, str]] = ()
+    ) -> tuple[Return, ...]:
+        """Everything of these counters, (key, window), used up or not. ahead: of their coming windows."""
+        found, now = [], self.clock.boot_ns()
         for (window, seconds), loans in self.loans.items():
-            if (self.key, window) in names:
-                found += [Return(loan.number, loan.incarnation, loan.left) for loan in loans]
-                self.loans[window, seconds] = []
+            kept = []
+            for loan in loans:
+                if (self.key, window) in (ahead if loan.begins > now else running):
+                    found.append(Return(loan.number, loan.incarnation, loan.left))
+                else:
+                    kept.append(loan)
+            self.loans[window, seconds] = kept
         return tuple(found)
 
     async def surrender(self, core: LimiterCore, recall: Recall) -> None:
         """Returns what is recalled at once."""
         self.recalled.append(recall)
         if self.answers:
-            returns = self.give_up(list(recall.counters))
+            returns = self.give_up(recall.counters, recall.ahead)
             await core.give_back(ReturnRequest(holder=self.name, returns=returns))
 
 
@@ -286,3 +304,11 @@ async def site(*, patience: float = 1.0, **options: Any) -> AsyncIterator[Site]:
         yield found
     finally:
         await found.close()
+
+
+async def drain(place: Site, holder: Holder, maxima: Mapping[Name, int]) -> int:
+    """How many calls a holder that uses all it gets can make."""
+    made = 0
+    while await holder.call(place.core, maxima, 10**6):
+        made += 1
+    return made

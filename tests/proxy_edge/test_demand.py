@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy_edge.demand import REACH_SECONDS, Demand, next_demand
+from proxy_edge.demand import REACH_SECONDS, Demand, next_demand, renewal
 
 SECOND = 1_000_000_000
 
@@ -58,6 +58,11 @@ def test_a_rare_caller_holds_nothing_for_nobody() -> None:
     """One call a minute is one permit a minute."""
     demand = follow(rate=1 / 60, seconds=600, every=60)
     assert (demand.count, demand.ahead) == (1, False)
+
+
+def test_others_are_asked_for_when_a_quarter_is_gone() -> None:
+    """Of few, with the first one."""
+    assert [renewal(count) for count in (0, 1, 2, 3, 4, 100)] == [0, 1, 2, 3, 3, 75]
 
 
 @given(

@@ -193,7 +193,7 @@ async def test_a_new_revision_drops_no_lease(world: World) -> None:
     for _ in range(20):
         permits(await world.had(worker, limits))
     await until(lambda: worker._desks["prx_a"].task is None)
-    held = worker._plans[limits].renewed().pools[0].left
+    held = worker._plans[limits].renewed(world.clock.ns).pools[0].left
     asked = worker.calls
     worker.govern(5)
     raised = request_limits("prx_a", 2000, None)

@@ -94,7 +94,7 @@ async def test_leases_outlive_their_limiter(world: World) -> None:
     await until(lambda: worker._desks["prx_a"].task is None)
     left = worker.look(limits, world.clock.wall_ms())[0]
     await world.limiter.kill()
-    held = worker._plans[limits].renewed().pools[0].left
+    held = worker._plans[limits].renewed(world.clock.ns).pools[0].left
     assert 0 < held <= left
     for _ in range(held):
         assert isinstance(worker.take(limits, world.clock.wall_ms()), Permit)
@@ -106,11 +106,13 @@ async def test_a_renewal_that_fails_is_tried_again_before_anybody_waits(world: W
     """While permits last, their callers notice nothing."""
     limits = request_limits("prx_a", 10_000, None)
     worker = world.worker()
-    while worker._desks.get("prx_a") is None or worker._plans[limits].renewed().pools[0].left < 64:
+    while (
+        worker._desks.get("prx_a") is None or worker._plans[limits].renewed(world.clock.ns).pools[0].left < 64
+    ):
         permits(await world.had(worker, limits))
         await settle()
     asked, world.away = worker.calls, True
-    for _ in range(worker._plans[limits].renewed().pools[0].left):
+    for _ in range(worker._plans[limits].renewed(world.clock.ns).pools[0].left):
         assert isinstance(worker.take(limits, world.clock.wall_ms()), Permit)
         await settle()
     assert 1 < worker.calls - asked < 10

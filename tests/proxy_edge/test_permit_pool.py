@@ -94,6 +94,96 @@ def test_what_no_lease_accounts_for_is_not_returned() -> None:
     assert one.pool.give_up() == []
 
 
+def coming(starts_ms: int, granted: int = 5, window: int = 8, number: int = 9) -> Lease:
+    return Lease(granted, number, window, starts_ms + 60_000, 0, 1, starts_ms)
+
+
+def test_a_coming_window_lasts_from_the_latest_it_can_begin_to_the_earliest_it_can_end() -> None:
+    """Its beginning counted from the answer, its end from the question; the running one goes on meanwhile."""
+    one = counter()
+    one.take(lease(1, 5), "i", 10 * SECOND, 10 * SECOND)
+    one.take(coming(20_000), "i", 20 * SECOND, 23 * SECOND)
+    pool = one.coming
+    assert pool is not None
+    assert (one.pool.left, pool.left, pool.begins, pool.until) == (5, 5, 43 * SECOND, 100 * SECOND)
+    one.take(coming(10_000, number=10), "i", 30 * SECOND, 34 * SECOND)
+    assert one.coming is pool
+    assert (pool.left, pool.begins, pool.until) == (10, 44 * SECOND, 100 * SECOND)
+    assert one.turn(44 * SECOND - 1) == []
+    assert one.turn(44 * SECOND) == [Return(1, "i", 5)]
+    assert (one.pool, one.coming) == (pool, None)
+    assert pool.usable(44 * SECOND)
+    assert not pool.usable(100 * SECOND)
+
+
+def test_the_running_window_is_used_up_before_the_coming_one_begins_for_callers() -> None:
+    """Where both have calls; one that is empty is left at once."""
+    one = counter()
+    one.take(lease(1, 5), "i", 0, 0)
+    one.take(coming(10_000), "i", 0, 0)
+    assert one.turn(20 * SECOND) == []
+    assert one.pool.number == 7
+    one.pool.left = 0
+    assert one.turn(20 * SECOND) == []
+    assert one.pool.number == 8
+
+
+def test_an_answer_of_the_next_window_says_that_it_has_begun() -> None:
+    """Whatever was reckoned before: then the limiter counts for it; even when nothing is left."""
+    for granted in (3, 0):
+        one = counter()
+        one.take(lease(1, 5), "i", 0, 0)
+        one.take(coming(10_000), "i", 0, 0)
+        one.take(lease(2, granted, 60_000, window=8), "i", 9 * SECOND, 9 * SECOND)
+        assert (one.pool.number, one.pool.left, one.coming) == (8, 5 + granted, None)
+        assert one.pool.usable(9 * SECOND)
+
+
+def test_a_window_further_on_ends_what_was_held_of_those_before() -> None:
+    """The limiter's clock was set forward."""
+    one = counter()
+    one.take(lease(1, 5), "i", 0, 0)
+    one.take(coming(10_000), "i", 0, 0)
+    one.take(coming(60_000, window=10), "i", SECOND, SECOND)
+    assert (one.pool.number, one.asked) == (8, 9)
+    assert one.coming is not None
+    assert one.coming.number == 10
+    one.take(lease(3, 1, window=12), "i", 2 * SECOND, 2 * SECOND)
+    assert (one.pool.number, one.pool.left, one.coming) == (12, 1, None)
+
+
+def test_a_lease_of_an_earlier_window_goes_back_while_there_is_one_to_spend_from() -> None:
+    """The limiter's clock is behind, or its answer was late; once there is nothing else it is good enough."""
+    one = counter()
+    one.take(lease(1, 5, window=8), "i", 0, 0)
+    assert one.take(lease(2, 3, window=7), "i", SECOND, SECOND) == [Return(2, "i", 3)]
+    assert one.take(coming(1_000, 3, number=3), "i", SECOND, SECOND) == [Return(3, "i", 3)]
+    assert (one.pool.left, one.coming) == (5, None)
+    one.pool.left = 0
+    assert one.take(lease(4, 3, window=7), "i", SECOND, SECOND) == []
+    assert (one.pool.number, one.pool.left) == (7, 3)
+
+
+def test_nothing_of_the_coming_window_says_nothing_about_the_running_one() -> None:
+    """It is asked for no more in this window, and that is all."""
+    one = counter()
+    one.take(lease(1, 5), "i", 0, 0)
+    one.take(coming(10_000, 0), "i", 0, 0)
+    assert (one.asked, one.coming, one.dry_until) == (7, None, 0)
+    assert one.ahead_at(0, SECOND) is None
+
+
+def test_use_goes_on_being_measured_over_a_turn() -> None:
+    """What was used of the old window since the last look counts."""
+    one = counter()
+    one.take(lease(1, 5), "i", 0, 0)
+    one.take(coming(10_000), "i", 0, 0)
+    one.pool.left -= 4
+    one.turn(30 * SECOND)
+    one.pool.left -= 2
+    assert one.pool.used() == 6
+
+
 def test_use_is_measured_between_looks() -> None:
     """Grants and what goes back do not count as use."""
     one = counter()

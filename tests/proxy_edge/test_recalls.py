@@ -69,7 +69,7 @@ async def test_a_return_that_gets_lost_is_sent_again(world: World) -> None:
     worker = world.worker()
     permits(*[await world.had(worker) for _ in range(2)])
     await until(lambda: worker._desks["prx_a"].task is None)
-    held = worker._plans[LIMITS].renewed().pools[0].left
+    held = worker._plans[LIMITS].renewed(world.clock.ns).pools[0].left
     world.away = True
     worker.surrender(Surrender(Recall((("prx_a", "minute"),))))
     await until(lambda: world.returned)

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from actors.limiter.ceilings import CEILINGS
 from actors.limiter.core import LimiterCore
+from actors.limiter.counters import Kept
 from models.errors import PeerUnavailable
 from models.limits import window_of
 from models.planes.permits import Lease, ReserveRequest, ReturnRequest
@@ -86,7 +87,8 @@ class History(RuleBasedStateMachine):
         """What is granted in the windows that are now may be lost in part."""
         for name in (MINUTE, DAY):
             now = window_of(self.site.clock.wall_ms(), name[1])
-            self.dirty |= {(name, self.latest[name]), (name, max(now, self.latest[name]))}
+            for number in (self.latest[name], max(now, self.latest[name])):
+                self.dirty |= {(name, number), (name, number + 1)}
 
     async def restart(self) -> None:
         """Another incarnation."""
@@ -114,23 +116,37 @@ class History(RuleBasedStateMachine):
         for want, lease in zip(request.wants, answer.leases, strict=True):
             name = want.window, want.window_seconds
             self.heard[name] = max(self.heard[name], revision)
-            assert 0 < lease.milliseconds <= name[1] * 1000
+            length = name[1] * 1000
+            assert 0 < lease.milliseconds - length * want.ahead <= length
+            assert lease.starts_ms == (lease.milliseconds - length) * want.ahead
             if lease.granted:
+                running = lease.window_number - want.ahead
                 assert lease.granted <= want.count
                 assert self.committed(name, lease.window_number) + lease.granted <= bound[name]
-                assert lease.window_number >= self.latest[name], "a window came back"
-                self.latest[name] = lease.window_number
+                assert running >= self.latest[name], "a window came back"
+                self.latest[name] = running
+                assert self.kept(name).covers(
+                    lease.window_number, self.committed(name, lease.window_number) + lease.granted
+                )
             if fate == "lost":
                 self.dirty.add((name, lease.window_number))
         if fate != "lost":
             holder.take(request, answer, sent)
         return answer.leases
 
-    def request(self, place: int, wanted: tuple[Name, ...], count: int) -> tuple[Holder, ReserveRequest]:
+    def kept(self, name: Name) -> Kept:
+        """What the store has of a counter."""
+        rows = self.site.store.documents[CEILINGS.name, "p"].document["counters"]
+        [found] = [Kept(*numbers) for window, seconds, *numbers in rows if (window, seconds) == name]
+        return found
+
+    def request(
+        self, place: int, wanted: tuple[Name, ...], count: int, *, ahead: bool = False
+    ) -> tuple[Holder, ReserveRequest]:
         """What a holder would ask with the policy it has."""
         holder = self.holders[place]
         policy = self.policies[holder.revision]
-        return holder, holder.request({name: policy[name] for name in wanted}, count)
+        return holder, holder.request({name: policy[name] for name in wanted}, count, ahead=ahead)
 
     # What happens
 
@@ -148,17 +164,27 @@ class History(RuleBasedStateMachine):
         self.lives += 1
         return Holder(f"h{self.lives}", self.site.clock, revision=len(self.policies) - 1)
 
-    @rule(place=places, wanted=names, count=counts, fate=st.sampled_from(["heard", "heard", "heard", "lost"]))
-    def reserves(self, place: int, wanted: tuple[Name, ...], count: int, fate: str) -> None:
-        """A holder asks; its answer may be lost."""
-        asked = self.request(place, wanted, count)
+    @rule(
+        place=places,
+        wanted=names,
+        count=counts,
+        ahead=st.booleans(),
+        fate=st.sampled_from(["heard", "heard", "heard", "lost"]),
+    )
+    def reserves(self, place: int, wanted: tuple[Name, ...], count: int, ahead: bool, fate: str) -> None:
+        """A holder asks, of the running windows or the coming ones; its answer may be lost."""
+        asked = self.request(place, wanted, count, ahead=ahead)
         self.asked.append(asked)
         self.run(self.ask(*asked, fate))
 
-    @rule(wanted=names, count=counts, who=st.lists(places, min_size=2, max_size=4, unique=True))
-    def reserve_at_once(self, wanted: tuple[Name, ...], count: int, who: list[int]) -> None:
-        """Several ask at the same time."""
-        asked = [self.request(place, wanted, count) for place in who]
+    @rule(
+        wanted=names,
+        count=counts,
+        who=st.dictionaries(places, st.sampled_from([False, False, True]), min_size=2, max_size=4),
+    )
+    def reserve_at_once(self, wanted: tuple[Name, ...], count: int, who: dict[int, bool]) -> None:
+        """Several ask at the same time, some of them ahead."""
+        asked = [self.request(place, wanted, count, ahead=ahead) for place, ahead in who.items()]
         known = [self.allowed(), *(self.allowed(holder.revision) for holder, _ in asked)]
         bound = {name: max(one[name] for one in known) for name in (MINUTE, DAY)}
 
@@ -187,7 +213,7 @@ class History(RuleBasedStateMachine):
         """Of its own accord; leases of earlier incarnations, too."""
         holder = self.holders[place]
         counters = [("p", "minute")] * minute + [("p", "day")] * day
-        request = ReturnRequest(holder=holder.name, returns=holder.give_up(counters))
+        request = ReturnRequest(holder=holder.name, returns=holder.give_up(counters, counters))
         self.returned.append(request)
         self.give_back(request)
 
@@ -220,7 +246,11 @@ class History(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([-200_000, -4000, -61, -1, 1, 59, 4000, 200_000]))
     def the_clock_is_set(self, seconds: float) -> None:
-        """Forwards or back; the boot clock does not notice."""
+        """Forwards or back; the boot clock does not notice, so that holders begin a window when they were told to."""
+        now = self.site.clock.boot_ns()
+        for one in self.holders:
+            for name, loans in one.loans.items():
+                self.dirty |= {(name, loan.window) for loan in loans if loan.begins > now}
         self.site.clock.jump(seconds)
 
     @rule(keep=st.booleans())
@@ -235,10 +265,16 @@ class History(RuleBasedStateMachine):
         self.run(self.site.start())
 
     @precondition(lambda self: self.zombie is not None)
-    @rule(place=places, wanted=names, count=counts)
-    def reserves_of_the_one_before(self, place: int, wanted: tuple[Name, ...], count: int) -> None:
+    @rule(place=places, wanted=names, count=counts, ahead=st.booleans())
+    def reserves_of_the_one_before(
+        self,
+        place: int,
+        wanted: tuple[Name, ...],
+        count: int,
+        ahead: bool,
+    ) -> None:
         """Which grants only what it has a ceiling for, under the policies it knew."""
-        holder, request = self.request(place, wanted, count)
+        holder, request = self.request(place, wanted, count, ahead=ahead)
         sent = self.site.clock.boot_ns()
         assert self.zombie is not None
         self.spoil()
@@ -278,8 +314,10 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def sweeps(self) -> None:
-        """Old ceilings are deleted, if the store lets them."""
+        """Old ceilings are deleted, if the store lets them; all incarnations that there are do so, twice a minute."""
         self.site.store.fault = ""
+        if self.zombie is not None:
+            self.run(self.zombie.sweep())
         self.run(self.site.core.sweep())
         if not len(self.site.core._shelf) and not self.site.store.ids(CEILINGS):
             # Not used for an hour: which policy it heard last is forgotten. No worker serves one that old.
@@ -323,7 +361,7 @@ class History(RuleBasedStateMachine):
         for name in (MINUTE, DAY):
             windows = {
                 window for one in [*self.holders, *self.past] for known, window in one.spent if known == name
-            }
+            } | {loan.window for one in self.holders for loan in one.loans.get(name, ())}
             most = max((policy[name] for policy in self.policies), default=0)
             assert all(self.committed(name, window) <= most for window in windows)
 

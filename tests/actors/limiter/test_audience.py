@@ -60,6 +60,16 @@ async def test_a_recall_goes_to_the_link_that_has_the_holder(hall: Hall) -> None
     assert not first.done()
 
 
+async def test_a_recall_says_which_of_the_two_windows_is_meant(hall: Hall) -> None:
+    """Both in one answer, each once; one that got lost is given again as it was."""
+    hall.audience.recall("a", MINUTE)
+    hall.audience.recall("a", DAY, ahead=True)
+    hall.audience.recall("a", MINUTE, ahead=True)
+    for _ in range(2):
+        answer = await (await hall.ask("l1", "a"))
+        assert answer.recalls == {"a": Recall((MINUTE,), (DAY, MINUTE))}
+
+
 async def test_a_recall_waits_for_a_link_that_asks(hall: Hall) -> None:
     """Between two questions, and for a holder that no link has named so far."""
     assert not hall.audience.is_gone("a")

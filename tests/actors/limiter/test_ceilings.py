@@ -14,7 +14,7 @@ from store.sqlite import SqliteStore
 from tests.kit.limiter import DAY, MINUTE
 
 HOUR_MS = 3_600_000
-KEPT = {MINUTE: Kept(100, 7, 10, 3), DAY: Kept(0, 70, 1000, 3)}
+KEPT = {MINUTE: Kept(100, 7, 10, 3, 2), DAY: Kept(0, 70, 1000, 3)}
 
 
 @pytest.fixture
@@ -96,6 +96,26 @@ async def test_a_ceiling_of_another_form_is_an_error_and_never_nothing(tmp_path:
         with pytest.raises(StoreUnavailable):
             await ceilings.load(f"p{number}")
     await ceilings.close()
+
+
+async def test_a_row_without_a_coming_window_has_nothing_of_it(tmp_path: Path) -> None:
+    """As an earlier version wrote it."""
+    store = SqliteStore(tmp_path / "limiter.db", LAYOUT)
+    ceilings = Ceilings(store)
+    await ceilings.open()
+    await store.put(CEILINGS, "p", {"counters": [[*MINUTE, 100, 7, 10, 3]]})
+    assert (await ceilings.load("p")).counters == {MINUTE: Kept(100, 7, 10, 3, 0)}
+    await ceilings.close()
+
+
+async def test_a_deleted_coming_window_never_begins_again_either(ceilings: Ceilings) -> None:
+    """Where anything of it may have been granted; and until it is long over nothing is deleted."""
+    await ceilings.keep("p", {MINUTE: Kept(100, 7, 10, 3, 2)}, 0)
+    await ceilings.drop(await ceilings.load("p"))
+    assert ceilings.first(60) == 102
+    minute = (MINUTE, Kept(100, 7, 10, 3, 2))
+    assert not is_stale([minute], 101 * 60_000 + HOUR_MS)
+    assert is_stale([minute], 102 * 60_000 + HOUR_MS)
 
 
 def test_only_what_has_long_been_over_is_stale() -> None:

@@ -59,35 +59,52 @@ def test_the_next_ceiling_covers_what_is_granted_and_stays_within_the_limit(
 def test_a_return_counts_once_and_only_for_what_was_granted() -> None:
     """Twice, of another holder, of more than there was: nothing comes back."""
     one = counter()
-    one.lend("h", 1, 10)
-    one.lend("h", 2, 10)
+    one.running.lend("h", 1, 10)
+    one.running.lend("h", 2, 10)
     assert not one.end("other", 1, 5)
     assert one.end("h", 1, 4)
-    assert one.granted == 16
+    assert one.running.granted == 16
     assert not one.end("h", 1, 4)
     assert one.end("h", 2, 11)  # ended, but nothing of it is believed
-    assert one.granted == 16
-    assert one.held == {}
+    assert one.running.granted == 16
+    assert one.running.held == {}
 
 
 def test_a_new_window_is_full_and_its_leases_are_its_own() -> None:
     """Leases of the old one end with it."""
     one = counter(now_ms=5 * MINUTE_MS)
-    one.lend("h", 7, 100)
-    assert one.available == 0
+    one.running.lend("h", 7, 100)
+    assert one.available() == 0
     assert one.roll(5 * MINUTE_MS + 59_999) == []
     assert one.roll(6 * MINUTE_MS) == [7]
-    assert (one.number, one.available, one.held) == (6, 100, {})
+    assert (one.running.number, one.available(), one.running.held) == (6, 100, {})
     assert not one.end("h", 7, 100)
-    assert one.available == 100
+    assert one.available() == 100
+
+
+def test_the_coming_window_becomes_the_running_one() -> None:
+    """With its grants and its leases; a leap leaves both behind."""
+    one = counter(now_ms=5 * MINUTE_MS)
+    one.running.lend("h", 7, 100)
+    one.coming.lend("h", 8, 30)
+    assert (one.available(), one.available(ahead=True)) == (0, 70)
+    assert one.roll(6 * MINUTE_MS) == [7]
+    assert (one.running.number, one.available(), one.available(ahead=True)) == (6, 70, 100)
+    one.coming.lend("h", 9, 10)
+    assert one.end("h", 8, 30)
+    assert one.end("h", 9, 4)
+    assert (one.running.granted, one.coming.granted) == (0, 6)
+    one.coming.lend("h", 10, 1)
+    assert one.roll(8 * MINUTE_MS) == [10]
+    assert (one.running.number, one.running.granted, one.coming.granted) == (8, 0, 0)
 
 
 def test_a_clock_that_goes_back_changes_nothing() -> None:
     """The window stays, with what was granted, and lasts no longer than a window for any lease."""
     one = counter(now_ms=5 * MINUTE_MS)
-    one.lend("h", 1, 60)
+    one.running.lend("h", 1, 60)
     assert one.roll(0) == []
-    assert (one.number, one.available) == (5, 40)
+    assert (one.running.number, one.available()) == (5, 40)
     assert one.left_ms(0) == MINUTE_MS
     assert one.left_ms(5 * MINUTE_MS + 1) == MINUTE_MS - 1
 
@@ -95,9 +112,9 @@ def test_a_clock_that_goes_back_changes_nothing() -> None:
 def test_what_was_kept_counts_as_spent() -> None:
     """In its window; a later one begins anew."""
     kept = Kept(5, 70, 100, 1)
-    assert counter(kept=kept, now_ms=5 * MINUTE_MS).available == 30
-    assert counter(kept=kept, now_ms=4 * MINUTE_MS).available == 30
-    assert counter(kept=kept, now_ms=6 * MINUTE_MS).available == 100
+    assert counter(kept=kept, now_ms=5 * MINUTE_MS).available() == 30
+    assert counter(kept=kept, now_ms=4 * MINUTE_MS).available() == 30
+    assert counter(kept=kept, now_ms=6 * MINUTE_MS).available() == 100
 
 
 def test_of_two_policies_the_newer_one_holds() -> None:
@@ -115,19 +132,19 @@ def test_of_two_policies_the_newer_one_holds() -> None:
 def test_a_lowered_limit_grants_nothing_more_and_says_so() -> None:
     """More is out than it allows."""
     one = counter(100)
-    one.lend("h", 1, 60)
+    one.running.lend("h", 1, 60)
     assert one.adopt(50, 2)
-    assert one.available == 0
+    assert one.available() == 0
     assert one.end("h", 1, 60)
-    assert one.available == 50
+    assert one.available() == 50
 
 
 def test_a_promise_is_kept_by_its_window_or_a_later_one_and_by_its_policy_or_a_newer_one() -> None:
     """What is granted needs a ceiling; what is not needs only that the policy is known."""
     one = counter(100, now_ms=5 * MINUTE_MS)
-    silent = one.promise(lent=False)
-    one.lend("h", 1, 10)
-    promise = one.promise(lent=True)
+    silent = one.promise(one.running, lent=False)
+    one.running.lend("h", 1, 10)
+    promise = one.promise(one.running, lent=True)
     for kept, holds, told in (
         (NOTHING, False, False),
         (Kept(5, 9, 100, 1), False, True),
@@ -142,17 +159,45 @@ def test_a_promise_is_kept_by_its_window_or_a_later_one_and_by_its_policy_or_a_n
         assert (promise.kept, silent.kept) == (holds, told), kept
 
 
+def test_a_promise_of_the_coming_window_is_kept_by_a_ceiling_of_its_own() -> None:
+    """Then by that of the window when it runs; a grant of a running window only by what says that it runs."""
+    one = counter(100, now_ms=5 * MINUTE_MS)
+    one.coming.lend("h", 1, 10)
+    ahead = one.promise(one.coming, lent=True)
+    one.roll(6 * MINUTE_MS)
+    one.running.lend("h", 2, 5)
+    running = one.promise(one.running, lent=True)
+    for kept, first, second in (
+        (Kept(5, 50, 100, 1), False, False),
+        (Kept(5, 0, 100, 1, 9), False, False),
+        (Kept(5, 0, 100, 1, 15), True, False),
+        (Kept(6, 9, 100, 1), False, False),
+        (Kept(6, 10, 100, 1), True, False),
+        (Kept(6, 15, 100, 1), True, True),
+        (Kept(4, 0, 100, 1, 50), False, False),
+        (Kept(7, 0, 100, 1), True, True),
+    ):
+        one.kept = kept
+        assert (ahead.kept, running.kept) == (first, second), kept
+
+
 def test_what_is_written_takes_nothing_back_within_a_window() -> None:
     """Ahead of what is granted, never behind what was kept; a window without grants has no ceiling."""
     one = counter(100, now_ms=5 * MINUTE_MS)
     assert one.keep() == Kept(5, 0, 100, 1)
-    one.lend("h", 1, 10)
+    one.running.lend("h", 1, 10)
     assert one.keep() == Kept(5, 15, 100, 1)
     one.kept = one.keep()
     assert one.end("h", 1, 10)
     assert one.keep() == Kept(5, 15, 100, 1)
+    one.coming.lend("h", 2, 20)
+    assert one.keep() == Kept(5, 15, 100, 1, 25)
+    one.kept = one.keep()
+    assert one.end("h", 2, 20)
     one.roll(6 * MINUTE_MS)
-    assert one.keep() == Kept(6, 0, 100, 1)
+    assert one.keep() == Kept(6, 25, 100, 1)
+    one.roll(8 * MINUTE_MS)
+    assert one.keep() == Kept(8, 0, 100, 1)
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ class Bench:
         counter = account.counter(WANT, 0)
         counter.roll(NOON_MS)
         counter.adopt(100, 1)
-        counter.lend("h", counter.granted, calls)
-        return counter.promise(lent=True)
+        counter.running.lend("h", counter.running.granted, calls)
+        return counter.promise(counter.running, lent=True)
 
     def kept(self) -> Kept:
         """The one ceiling there is."""
@@ -105,7 +105,7 @@ async def test_what_comes_back_during_a_write_need_not_be_covered(bench: Bench) 
         bench.store.hold.set()
         await first
         await second
-        assert account.counters[MINUTE].granted == 3
+        assert account.counters[MINUTE].running.granted == 3
         assert bench.store.writes == 1
 
 
@@ -202,4 +202,4 @@ def test_an_account_is_what_the_store_has() -> None:
     """Under its version, all of it spent."""
     account = Account(Entry("p", 3, {MINUTE: Kept(7, 40, 100, 2)}))
     assert (account.key, account.version, len(account.counters)) == ("p", 3, 1)
-    assert (account.counters[MINUTE].number, account.counters[MINUTE].available) == (7, 60)
+    assert (account.counters[MINUTE].running.number, account.counters[MINUTE].available()) == (7, 60)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -30,6 +32,9 @@ VALUES: list[msgspec.Struct] = [
     ReserveAnswer(incarnation="ab12", leases=(Lease(0, 0, 1, 1, 0, 1),)),
     ReturnRequest(holder="e/0/ff", returns=()),
     Recall((("p", "minute"), ("p", "day"))),
+    Recall((), (("p", "minute"),)),
+    Want("p", "minute", 60, 10, 3, 5, ahead=True),
+    Lease(5, 9, 28_000_000, 99_999, 17, 2, 39_999),
     RecallRequest(link="l", holders=("a", "b"), after=4),
     RecallRequest(link="l", holders=()),
     RecallAnswer(number=3, recalls={"a": Recall((("p", "minute"),))}),
@@ -41,6 +46,22 @@ VALUES: list[msgspec.Struct] = [
 def test_each_value_comes_back_as_it_was(value: msgspec.Struct) -> None:
     """Through msgpack."""
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(value), type=type(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "old"),
+    [
+        (WANT, ["p", "minute", 60, 10, 3, 5]),
+        (Lease(5, 9, 28_000_000, 59_999, 17, 2), [5, 9, 28_000_000, 59_999, 17, 2]),
+        (Recall((("p", "minute"),)), [[["p", "minute"]]]),
+    ],
+    ids=["Want", "Lease", "Recall"],
+)
+def test_what_knows_of_no_coming_window_is_understood(value: msgspec.Struct, old: list[Any]) -> None:
+    """And understands what does: fields were added at the end only."""
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(old), type=type(value)) == value
+    encoded = msgspec.msgpack.decode(msgspec.msgpack.encode(value))
+    assert encoded[: len(old)] == old
 
 
 @pytest.mark.parametrize(

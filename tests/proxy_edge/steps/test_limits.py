@@ -52,6 +52,12 @@ def test_a_wait_is_handed_on(tmp_path: Path) -> None:
     assert take(Later(), proxy(tmp_path, proxyMaxRequestsPerDay=1), NOW) is wait  # type: ignore[arg-type]  # a part of one
 
 
+def test_the_policy_is_told_where_nothing_is_known_of_a_window(tmp_path: Path) -> None:
+    """Without a number that would be a promise, or would keep a caller away."""
+    found = proxy(tmp_path, proxyMaxRequestsPerMinute=5)
+    assert limit_lines(found, ()) == b'ratelimit-policy: "minute";q=5;w=60\r\n'
+
+
 def test_fields(tmp_path: Path) -> None:
     """Structured fields (RFC 9651), each with its line end."""
     found = proxy(tmp_path, proxyMaxRequestsPerMinute=5, proxyMaxRequestsPerDay=9)
