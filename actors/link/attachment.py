@@ -128,7 +128,7 @@ class Attachment(asyncio.Protocol):
             _log.error("worker refused", extra={"reason": "it is another user's"})
             self.drop()
         elif not self._host.admit(self):
-            _log.error("worker refused", extra={"reason": "too many are attached"})
+            _log.error("worker refused", extra={"reason": "there is no room, or no server any more"})
             self.drop()
         else:
             self._timer = asyncio.get_running_loop().call_later(self._hello_seconds, self._overdue)

@@ -43,6 +43,7 @@ class LinkServer:
         self._on_progress, self._on_done = on_progress, on_done
         self._all: dict[Attachment, None] = {}  # in the order of their arrival, or of their last command
         self._server: asyncio.AbstractServer | None = None
+        self._closed = False
 
     async def open(self, sock: socket.socket) -> None:
         """Accepts workers on a listening Unix socket, which is closed with this server."""
@@ -52,7 +53,8 @@ class LinkServer:
         )
 
     def close(self) -> None:
-        """Stops accepting and lets everybody go."""
+        """Stops accepting and lets everybody go, also who was accepted and has not come in yet."""
+        self._closed = True
         if self._server is not None:
             self._server.close()
         for one in list(self._all):
@@ -102,7 +104,7 @@ class LinkServer:
 
     def admit(self, one: Attachment) -> bool:
         """Whether there is room for one more."""
-        if len(self._all) >= self._most:
+        if self._closed or len(self._all) >= self._most:
             return False
         self._all[one] = None
         return True

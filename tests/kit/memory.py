@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,7 @@ from proxy_edge.records.keeper import Keeper
 from proxy_edge.records.mark import MarkFile
 from proxy_edge.records.recorder import Recorder
 from proxy_edge.records.recovery import make_ring
+from proxy_edge.records.ring import Ring
 from proxy_edge.records.sink import NdjsonSink
 from proxy_edge.settings import EdgeSettings
 from proxy_edge.stats import Stats
@@ -116,15 +118,20 @@ def bundle(home: Path, document: dict[str, Any]) -> Bundle:
 
 
 class MemoryEdge:
-    """One worker's edge over `dialler`, with a ring and sink below `home`. Close it when done."""
+    """One worker's edge over `dialler`, with a ring and sink below `home`. Its files are closed when its edge is forgotten."""
 
     def __init__(self, home: Path, document: dict[str, Any], **settings: Any) -> None:
         self.dialler = MemoryDialler()
         enforced = bundle(home, document)
         self.records = home / "requests.ndjson"
         self.permits = SharedPermits(home / "limits.mmap", 1)
-        self.recorder = Recorder(make_ring(home / "ring", 0))
-        self.keeper = Keeper(home / "ring", MarkFile(home / "keeper.mark"), NdjsonSink(self.records))
+        ring, mark, sink = (
+            make_ring(home / "ring", 0),
+            MarkFile(home / "keeper.mark"),
+            NdjsonSink(self.records),
+        )
+        self.recorder = Recorder(ring)
+        self.keeper = Keeper(home / "ring", mark, sink)
         self.edge = Edge(
             EdgeSettings.load(**settings),
             clock=SystemClock(),
@@ -137,10 +144,26 @@ class MemoryEdge:
             region="local",
         )
         self.edge.apply(enforced)
+        # Thousands are made in one process of tests, whose descriptors `select` stops counting at 1,024.
+        weakref.finalize(self.edge, _close, ring, self.keeper, mark, sink, self.permits).atexit = False
 
     async def drain(self) -> None:
         """Delivers every record that is over to `records`."""
         await self.keeper.sweep()
+
+
+def _close(ring: Ring, keeper: Keeper, mark: MarkFile, sink: NdjsonSink, permits: SharedPermits) -> None:
+    """Lets go of the files that a test did not close itself. A keeper that was stopped has closed all of its own."""
+    if not mark._map.closed:
+        for view in keeper._views:
+            view.close()
+        mark.close()
+        os.close(sink._descriptor)
+    if not permits._map.closed:
+        permits.close()
+    if not ring._map.closed:
+        ring._map.close()
+        os.close(ring._descriptor)
 
 
 async def settle() -> None:

@@ -49,6 +49,17 @@ async def test_calls_over_the_bound_are_answered_at_once(site: Site, monkeypatch
     assert [type(one) for one in outcomes] == [bytes] * 4 + [LinkUnavailable] * 2
 
 
+async def test_who_comes_in_with_the_end_is_let_go(site: Site) -> None:
+    """Its connection was taken before the server ended, and reached us after it: nobody would ever close it."""
+    came = attachment.Attachment(site.server, os.getuid(), 5.0)
+    site.server.close()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: came, ours)
+        await until(transport.is_closing)
+    assert not site.server.workers
+
+
 async def test_a_worker_that_does_not_read_holds_nobody_up_and_costs_little(site: Site) -> None:
     """It is sent no more than a bound; what it missed comes as one update once it reads again."""
     reader = await site.worker(0)
