@@ -176,6 +176,8 @@ class Desk:
         """What came of it. sent, received: boot nanoseconds of call and answer."""
         for (counter, want), lease in zip(wanted, answer.leases, strict=True):
             self.ended += counter.take(lease, answer.incarnation, sent, received)
+            if want.ahead:  # whatever came of it
+                counter.asked = lease.window_number - (lease.starts_ms > 0)
             if want.max > counter.max:  # lowered while we asked
                 self.ended += counter.give_up()
 
@@ -237,7 +239,9 @@ class Desk:
             self.task is not None
             or self.waiting
             or any(
-                one.pool.until > now or one.dry_until > now or one.coming is not None
+                one.pool.until > now
+                or one.dry_until > now
+                or (one.coming is not None and one.coming.until > now)
                 for one in self._counters.values()
             )
         )

@@ -113,7 +113,6 @@ class Counter:
         if self.coming is not None and self.coming.number <= running:
             returns = self._begin(self.coming)  # whatever the clock says: the limiter counts for it already
         if ahead:
-            self.asked = running
             earlier = lease.window_number <= self.pool.number
         else:
             earlier = lease.window_number < self.pool.number and self.pool.usable(received)

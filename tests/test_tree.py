@@ -16,7 +16,6 @@ LONGEST_MODULE = 400
 
 LONG_FOR_A_REASON: dict[str, str] = {
     "models/errors.py": "every failure in one tree, so that a reader looks in one place",
-    "tests/actors/limiter/test_core.py": "the one core of the limiter, until it is split by subject",
     "tests/store/test_interface.py": "the contract of the store's interface, which every adapter passes as a whole",
 }
 """Modules over 400 lines, and why they are one module."""

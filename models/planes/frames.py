@@ -11,7 +11,7 @@ from models.custody.signing import Signed
 from models.planes.permits import Recall
 from models.planes.state import Delta
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of frames and of actor calls; both ends must agree."""
 
 LONGEST_FRAME = 256 * 1024 * 1024

@@ -177,6 +177,16 @@ def test_the_coming_window_is_asked_for_once_near_the_end_of_the_running_one() -
     assert desk.alarm(2 * SECOND) is None
 
 
+def test_an_answer_for_the_running_window_is_enough_as_well() -> None:
+    """Of a limiter that knows no other; else it would be asked again at once."""
+    desk, plan = busy(10_000)
+    wanted = desk.wants(SECOND)
+    answer = ReserveAnswer(incarnation="i", leases=(granted(5, 2), granted(5, 3)))
+    desk.take(wanted, answer, SECOND, SECOND)
+    assert not desk.due(2 * SECOND)
+    assert plan.renewed(SECOND).pools[0].left == 10
+
+
 def test_who_comes_rarely_asks_for_no_coming_window() -> None:
     """What nobody uses, others have to wait for."""
     desk, _ = desk_for(request_limits("prx_a", 100, None))
@@ -273,6 +283,7 @@ def test_a_desk_is_kept_for_its_coming_window() -> None:
     leases = granted(5, 2), ahead(5, 10_000)
     desk.take(desk.wants(SECOND), ReserveAnswer(incarnation="i", leases=leases), SECOND, SECOND)
     assert not desk.idle(40 * SECOND)
+    assert desk.idle(80 * SECOND)
     desk.surrender(SECOND)
     assert desk.idle(40 * SECOND)
 

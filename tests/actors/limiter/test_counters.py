@@ -56,20 +56,6 @@ def test_the_next_ceiling_covers_what_is_granted_and_stays_within_the_limit(
     assert granted >= maximum or found > granted
 
 
-def test_a_return_counts_once_and_only_for_what_was_granted() -> None:
-    """Twice, of another holder, of more than there was: nothing comes back."""
-    one = counter()
-    one.running.lend("h", 1, 10)
-    one.running.lend("h", 2, 10)
-    assert not one.end("other", 1, 5)
-    assert one.end("h", 1, 4)
-    assert one.running.granted == 16
-    assert not one.end("h", 1, 4)
-    assert one.end("h", 2, 11)  # ended, but nothing of it is believed
-    assert one.running.granted == 16
-    assert one.running.held == {}
-
-
 def test_a_new_window_is_full_and_its_leases_are_its_own() -> None:
     """Leases of the old one end with it."""
     one = counter(now_ms=5 * MINUTE_MS)
