@@ -1,7 +1,8 @@
 """The shipper: takes batches out of the spool to the region's recorder, over the link, in order and one at a time.
 
 It says that a batch is delivered only when the recorder said that the control store has it; with anything else the
-same batch is sent again, for ever. It holds no record but the batch under way.
+same batch is sent again, for ever. It holds no record but the batch under way. Where calls keep the machine busy it
+leaves them room: after a batch it rests, until the spool fills.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -23,6 +25,15 @@ RETRY_SECONDS = (0.1, 5.0)
 
 ANSWER_SECONDS = 35.0
 """Until a batch counts as not delivered; the link gives up after 30 s."""
+
+REST = 4.0
+"""After a batch it rests so many times as long as that took: a busy machine takes longer, and gets more room for calls."""
+
+LONGEST_REST_SECONDS = 1.0
+"""So records are readable within API.md's 5 s where they can be."""
+
+BACKLOG_BYTES = 16 * 1024 * 1024
+"""Of records, about 15,000, or a tenth of a spool that holds less than ten times as many: from here on it does not rest."""
 
 MOST_IN_A_ROW = 32
 """Batches refused without one that is taken, after which they are set aside whole: not single records are at fault then."""
@@ -46,11 +57,16 @@ class Shipper:
         retry: tuple[float, float] = RETRY_SECONDS,
         seconds: float = ANSWER_SECONDS,
         chance: Callable[[], float] = random.random,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """retry, seconds: see RETRY_SECONDS and ANSWER_SECONDS. chance: uniform 0 to 1; spreads edges that lost one recorder."""
+        """retry, seconds: see RETRY_SECONDS and ANSWER_SECONDS. chance: uniform 0 to 1; spreads edges that lost one recorder.
+
+        now: monotonic seconds.
+        """
         self._spool, self._call = spool, call
-        self._retry, self._seconds, self._chance = retry, seconds, chance
+        self._retry, self._seconds, self._chance, self._now = retry, seconds, chance, now
         self._failures = self._refused = 0
+        self._ending = False
         self._again, self._turned = asyncio.Event(), asyncio.Event()
 
     def link_changed(self, connected: bool) -> None:
@@ -69,7 +85,9 @@ class Shipper:
                         await self._again.wait()
 
     async def finish(self, seconds: float) -> None:
-        """Beside `run`: returns when nothing is left, or can be sent, or after so many seconds."""
+        """Beside `run`: returns when nothing is left, or can be sent, or after so many seconds. There is no rest now."""
+        self._ending = True
+        self._again.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._spool.depth and not self._failures:
@@ -83,6 +101,7 @@ class Shipper:
         try:
             batch = await self._spool.next()
             self._again.clear()
+            began = self._now()
             try:
                 await self._send(batch)
             except (Refused, ValueError):
@@ -99,7 +118,7 @@ class Shipper:
         if self._failures:
             _log.info("records delivered again", extra={"waiting": self._spool.depth})
             self._failures = 0
-        return 0.0
+        return self._rest(self._now() - began)
 
     async def _send(self, batch: Batch) -> None:
         """Raises Refused, LinkUnavailable, and ValueError for a batch that is too long for the link."""
@@ -110,6 +129,11 @@ class Shipper:
             raise LinkUnavailable("the recorder's answer has another form") from None
         if taken.source != batch.source or taken.number < batch.number:
             raise LinkUnavailable("another batch was taken")
+
+    def _rest(self, took: float) -> float:
+        if self._ending or self._spool.size >= min(BACKLOG_BYTES, self._spool.most // 10):
+            return 0.0
+        return min(LONGEST_REST_SECONDS, REST * took)
 
     def _failed(self, error: Exception) -> float:
         if not self._failures:  # said once, not every five seconds

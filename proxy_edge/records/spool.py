@@ -54,12 +54,12 @@ class SpoolSink:
         since this was made, whenever that changes. append: `os.write`, or a test's. Raises ConfigurationError when
         the directory cannot be ours.
         """
-        self._directory, self._host, self._most = directory, host, most
+        self._directory, self._host, self.most = directory, host, most
         self._tell, self._append = tell, append
         self._waiting: deque[BatchFile] = deque()
         """By number; all that have a record."""
         self._growing: BatchFile | None = None
-        self._size = self.depth = 0
+        self.size = self.depth = 0
         self._refused = RefusedBatches(directory, most // REFUSED_SHARE)
         self._some = asyncio.Event()
         try:
@@ -84,7 +84,7 @@ class SpoolSink:
 
         It waits for nothing, so that the keeper acknowledges records before anybody can take their batch away.
         """
-        if self._size >= self._most:
+        if self.size >= self.most:
             raise OSError(errno.ENOSPC, "the spool is full")
         growing, piece = self._growing, b""
         if growing is not None and not growing.reachable:
@@ -195,7 +195,7 @@ class SpoolSink:
         finally:
             self._growing = None if growing.fixed else growing
         if count:
-            self._size += growing.size - size
+            self.size += growing.size - size
             self.depth += added
         else:
             self._take_in(growing)
@@ -209,13 +209,13 @@ class SpoolSink:
 
     def _take_in(self, one: BatchFile) -> None:
         self._waiting.append(one)
-        self._size += one.size
+        self.size += one.size
         self.depth += one.count
         self._some.set()
 
     def _drop(self) -> None:
         one = self._waiting.popleft()
-        self._size -= one.size
+        self.size -= one.size
         self.depth -= one.count
         self._told()
 

@@ -242,3 +242,33 @@ async def test_the_end_waits_for_what_can_be_sent_and_no_longer(tmp_path: Path) 
         await site.write("d")
         await site.shipper.finish(0.05)
         assert site.spool.depth == 1
+
+
+async def test_it_rests_after_a_batch_as_long_as_that_deserves(tmp_path: Path) -> None:
+    """The slower the machine the longer, within a bound; not while much waits, and not at the end."""
+    now, took = 0.0, 0.05
+    shipper: Shipper
+
+    async def call(_role: str, _method: str, payload: bytes, _timeout: float) -> bytes:
+        nonlocal now
+        now += took
+        batch = msgspec.msgpack.decode(payload, type=Batch)
+        return msgspec.msgpack.encode(Taken(source=batch.source, number=batch.number))
+
+    async def turn(spool: SpoolSink, *names: str) -> float:
+        assert await spool.write(text(*names), len(names)) == len(names)
+        return await shipper._turn()
+
+    spool = make(tmp_path, most=1 << 30)
+    shipper = Shipper(spool, call, now=lambda: now)
+    assert await turn(spool, "a") == pytest.approx(module.REST * 0.05)
+    took = 30.0
+    assert await turn(spool, "b") == module.LONGEST_REST_SECONDS
+    small = make(tmp_path / "small", most=10 * len(text("c")))
+    shipper = Shipper(small, call, now=lambda: now)
+    await small.write(text("c"), 1)
+    await small.next()  # fixed, so that the next line begins another batch
+    assert await turn(small, "d") == 0.0
+    assert await shipper._turn() == module.LONGEST_REST_SECONDS
+    await shipper.finish(0)
+    assert await turn(small, "e") == 0.0
