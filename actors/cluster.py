@@ -54,7 +54,7 @@ def join(
     while not reachable(settings):
         if time.monotonic() >= until:
             raise PeerUnavailable(f"no Ray cluster accepts connections at {settings.ray_address}")
-        time.sleep(0.1)
+        time.sleep(0.1)  # before any loop runs; a port says nothing when it opens
     joined = threading.Event()
     threading.Thread(target=_watch, args=(joined, deadline, is_another), daemon=True).start()
     try:

@@ -136,7 +136,7 @@ def remove(region: str, post: Post) -> None:
         ray.kill(ray.get_actor(name, NAMESPACE), no_restart=True)
         while time.monotonic() < until:
             ray.get_actor(name, NAMESPACE)
-            time.sleep(0.05)
+            time.sleep(0.05)  # in a thread of its own; Ray tells nobody when a name is free
     except ValueError:
         return  # there is none of that name, or no longer
     raise PeerUnavailable(f"{name} does not end")

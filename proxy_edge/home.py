@@ -61,7 +61,7 @@ class PidFile:
                 break
             except BlockingIOError:
                 if time.monotonic() < deadline:
-                    time.sleep(0.02)
+                    time.sleep(0.02)  # before any loop runs; a blocking lock would have no deadline
                     continue
                 owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
                 os.close(descriptor)

@@ -125,7 +125,7 @@ def eventually(name: str, holds: Callable[[], bool], seconds: float = 6.0) -> Fi
     """A finding about something that may take a moment, such as a record that is written behind."""
     deadline = time.monotonic() + seconds
     while not (ok := holds()) and time.monotonic() < deadline:
-        time.sleep(0.1)
+        time.sleep(0.1)  # a program without a loop, up to a deadline
     return Finding(name, ok, "" if ok else f"not so after {seconds:g} s")
 
 

@@ -109,7 +109,7 @@ def stop(process: subprocess.Popen[bytes], seconds: float = _STOP_SECONDS) -> No
         os.kill(process.pid, signal.SIGTERM)
         deadline = time.monotonic() + seconds
         while not has_ended(process) and time.monotonic() < deadline:
-            time.sleep(0.02)
+            time.sleep(0.02)  # a program without a loop, up to a deadline
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -126,7 +126,7 @@ def wait_until(child: Started, ready: Callable[[], bool], seconds: float = 20.0)
             raise PeerError(f"failed: {child.name} ended: {child.last_words()}")
         if time.monotonic() > deadline:
             raise PeerError(f"failed: {child.name} not ready after {seconds:g} s: {child.last_words()}")
-        time.sleep(0.05)
+        time.sleep(0.05)  # a program without a loop, up to a deadline
 
 
 def free_port() -> int:

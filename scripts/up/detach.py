@@ -77,7 +77,7 @@ def _join(root: Path, pid: int) -> int:
         found = state.read(root)
         if found is not None and found.pid == pid and found.phase != "starting":
             break
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)  # the other process tells only its file; there is no loop
     if found is None or found.pid != pid or found.phase != "ready":
         reason = found.reason if found is not None and found.reason else "it is about to end"
         say(f"Exeat runs in {root} (process {pid}) and is not ready: {reason}\nlogs are in {root / 'logs'}")
@@ -98,7 +98,7 @@ def _follow(settings: UpSettings, home: Home, started: subprocess.Popen[bytes], 
             return 0
         if status is not None:
             return status if status > 0 else 1 if status else _join_winner(home.root)
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)  # the other process tells only its file; there is no loop
 
 
 def _join_winner(root: Path) -> int:
@@ -119,7 +119,7 @@ def _released(root: Path, pid: int, seconds: float) -> bool:
     while state.holder(root) == pid or sessions.look(pid) is not None:
         if time.monotonic() >= deadline:
             return False
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)  # the other process tells only its file; there is no loop
     return True
 
 

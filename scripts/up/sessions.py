@@ -92,12 +92,12 @@ def end(session: int, start: int, *, grace: float = GRACE_SECONDS) -> bool:
         _signal(left, signal.SIGTERM)
         deadline = time.monotonic() + grace
         while left and time.monotonic() < deadline:
-            time.sleep(0.02)
+            time.sleep(0.02)  # strangers to us cannot be waited for; up to a deadline
             left = remaining(session, start)
     deadline = time.monotonic() + KILLED_SECONDS
     while left and time.monotonic() < deadline:
         _signal(left, signal.SIGKILL)  # each time round: a member may have forked meanwhile
-        time.sleep(0.01)
+        time.sleep(0.01)  # as above
         left = remaining(session, start)
     return not left
 
